@@ -1,0 +1,2 @@
+//! zkcli.
+fn main() {}

@@ -1,0 +1,128 @@
+//! `org.apache.zookeeper.data`: what clients and servers both know of a znode.
+
+use crate::Ustring;
+use crate::record::record;
+
+record! {
+    /// Who: an authentication scheme and a name within it, such as `digest` and `user:hash`.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub struct Id {
+        pub scheme: Ustring,
+        pub id: Ustring,
+    }
+
+    /// One entry of an access control list.
+    #[derive(Hash)]
+    pub struct Acl {
+        /// [`perms`] bits.
+        pub perms: i32,
+        pub id: Id,
+    }
+
+    /// What a client learns of a znode besides its data. 68 bytes.
+    #[derive(Copy)]
+    pub struct Stat {
+        /// Zxid of the txn that created the znode.
+        pub czxid: i64,
+        /// Zxid of the txn that last changed its data.
+        pub mzxid: i64,
+        /// When it was created, milliseconds since 1970.
+        pub ctime: i64,
+        /// When its data last changed, milliseconds since 1970.
+        pub mtime: i64,
+        /// How often its data changed.
+        pub version: i32,
+        /// How often children were created or deleted.
+        pub cversion: i32,
+        /// How often its ACL changed.
+        pub aversion: i32,
+        /// The session that owns an ephemeral znode; 0 for every other kind.
+        pub ephemeral_owner: i64,
+        /// Bytes of data; 0 for null data.
+        pub data_length: i32,
+        pub num_children: i32,
+        /// Zxid of the txn that last created or deleted a child.
+        pub pzxid: i64,
+    }
+
+    /// A [`Stat`] as snapshots hold it: `cversion` counts creations only, `ephemeral_owner` also marks
+    /// containers and TTL znodes, and what can be counted is left out. 60 bytes.
+    #[derive(Copy)]
+    pub struct StatPersisted {
+        pub czxid: i64,
+        pub mzxid: i64,
+        pub ctime: i64,
+        pub mtime: i64,
+        pub version: i32,
+        pub cversion: i32,
+        pub aversion: i32,
+        pub ephemeral_owner: i64,
+        pub pzxid: i64,
+    }
+
+    /// One identity of a connection, as `whoAmI` tells it.
+    pub struct ClientInfo {
+        pub auth_scheme: Ustring,
+        pub user: Ustring,
+    }
+}
+
+/// The bits of [`Acl::perms`]. `ZooDefs.Perms`.
+pub mod perms {
+    /// Read data and list children.
+    pub const READ: i32 = 1;
+    /// Set data.
+    pub const WRITE: i32 = 2;
+    /// Create children.
+    pub const CREATE: i32 = 4;
+    /// Delete children.
+    pub const DELETE: i32 = 8;
+    /// Set the ACL.
+    pub const ADMIN: i32 = 16;
+    /// All of them.
+    pub const ALL: i32 = READ | WRITE | CREATE | DELETE | ADMIN;
+}
+
+impl Acl {
+    /// `perms` for whoever `scheme` knows as `id`.
+    #[must_use]
+    pub fn new(perms: i32, scheme: &str, id: &str) -> Self {
+        Self { perms, id: Id::new(scheme, id) }
+    }
+
+    /// Everything for everyone: `ZooDefs.Ids.OPEN_ACL_UNSAFE`.
+    #[must_use]
+    pub fn open_unsafe() -> Vec<Self> {
+        vec![Self { perms: perms::ALL, id: Id::anyone() }]
+    }
+
+    /// Reading for everyone: `ZooDefs.Ids.READ_ACL_UNSAFE`.
+    #[must_use]
+    pub fn read_unsafe() -> Vec<Self> {
+        vec![Self { perms: perms::READ, id: Id::anyone() }]
+    }
+
+    /// Everything for the creator, as which she must have authenticated: `ZooDefs.Ids.CREATOR_ALL_ACL`.
+    #[must_use]
+    pub fn creator_all() -> Vec<Self> {
+        vec![Self { perms: perms::ALL, id: Id::from_static("auth", "") }]
+    }
+}
+
+impl Id {
+    /// An id of `scheme`.
+    #[must_use]
+    pub fn new(scheme: &str, id: &str) -> Self {
+        Self { scheme: scheme.into(), id: id.into() }
+    }
+
+    const fn from_static(scheme: &'static str, id: &'static str) -> Self {
+        Self { scheme: Ustring::from_static(scheme), id: Ustring::from_static(id) }
+    }
+
+    /// `world:anyone`.
+    #[must_use]
+    pub const fn anyone() -> Self {
+        Self::from_static("world", "anyone")
+    }
+}

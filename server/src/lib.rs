@@ -1,0 +1,6 @@
+//! Menagerie's server.
+
+pub mod node;
+pub mod session;
+pub mod tree;
+pub mod zab;

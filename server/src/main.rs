@@ -1,0 +1,2 @@
+//! zkserver.
+fn main() {}

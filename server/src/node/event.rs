@@ -1,0 +1,164 @@
+//! What goes into the node and what comes out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jute::data::{Acl, Id, Stat};
+use jute::multi::MultiResponse;
+use jute::{ErrorCode, EventType, Ustring};
+
+use crate::session::{ConnectionId, SessionId};
+use crate::tree::Cut;
+use crate::zab::Zxid;
+
+/// The time, as the rim read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Since the process began; never goes back. For timeouts.
+    pub monotonic: Duration,
+    /// Wall clock, milliseconds since 1970. For ctime and mtime.
+    pub wall_ms: i64,
+}
+
+/// A client's request for a write, still encoded: a learner forwards it as it is, `prep` decodes it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who asks. [`SessionId`] 0 is the service itself.
+    pub session: SessionId,
+    /// Where the answer goes; `None` for what the service asks of itself.
+    pub connection: Option<ConnectionId>,
+    /// The client's number for it.
+    pub xid: i32,
+    /// Code of a [`jute::Op`].
+    pub op: i32,
+    /// What stands behind the request's header: a slice of the read buffer.
+    pub body: Bytes,
+    /// The connection's identities when it asked, its address first.
+    pub identities: Arc<[Id]>,
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A client asks for a write.
+    Write(Request),
+    /// A connection asks for a new session.
+    OpenSession {
+        /// Who asks.
+        connection: ConnectionId,
+        /// The timeout it wishes for, in milliseconds.
+        timeout_ms: i32,
+    },
+    /// A connection asks to carry on a session.
+    RenewSession {
+        /// Who asks.
+        connection: ConnectionId,
+        /// Which session.
+        session: SessionId,
+        /// What it says the session's password is.
+        password: Bytes,
+        /// The timeout it wishes for, in milliseconds.
+        timeout_ms: i32,
+    },
+    /// A connection has gone.
+    Disconnected {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// These sessions were heard from: requests that do not pass through the node, and pings.
+    Touched(Vec<SessionId>),
+    /// The log is on disk up to and including this zxid.
+    Persisted(Zxid),
+    /// A cut is safe in the snapshot store.
+    SnapshotWritten(Zxid),
+    /// [`Node::deadline`](crate::node::Node) has passed.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Append a record to the log: header, txn, digest. Records come in the order of their zxids.
+    Append {
+        /// The txn's.
+        zxid: Zxid,
+        /// The record's payload.
+        record: Bytes,
+    },
+    /// Give something to a connection, in this order.
+    Deliver(Delivery),
+    /// Write what changed to the snapshot store.
+    Snapshot(Cut),
+}
+
+/// Something for a client.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// The handshake's good end.
+    Connected {
+        /// Whose handshake.
+        connection: ConnectionId,
+        /// New or carried on.
+        session: SessionId,
+        /// The timeout granted.
+        timeout_ms: i32,
+        /// What to bring next time.
+        password: [u8; 16],
+    },
+    /// The handshake's other end: no such session, or a wrong password. The connection closes afterwards.
+    Expired {
+        /// Whose handshake.
+        connection: ConnectionId,
+    },
+    /// The answer to a write.
+    Reply {
+        /// Who asked.
+        connection: ConnectionId,
+        /// The client's number for the request.
+        xid: i32,
+        /// The newest zxid applied.
+        zxid: Zxid,
+        /// A refusal's code; the body is then [`ReplyBody::Empty`].
+        error: Option<ErrorCode>,
+        /// The answer.
+        body: ReplyBody,
+        /// The connection closes once this is sent: after closeSession, and unknown operations.
+        close: bool,
+    },
+    /// A watch fired. It was consumed or is persistent; either way the table already says so.
+    Notification {
+        /// Who watched.
+        connections: Vec<ConnectionId>,
+        /// Of the txn.
+        zxid: Zxid,
+        /// What happened.
+        event: EventType,
+        /// Where.
+        path: Ustring,
+        /// Only those who may read by this ACL get it; `None` is everyone.
+        acl: Option<Arc<[Acl]>>,
+    },
+    /// Close without a word: the session expired, or lives elsewhere now.
+    Close {
+        /// Which one.
+        connection: ConnectionId,
+    },
+}
+
+/// The record behind a reply's header.
+#[derive(Debug, Clone)]
+pub enum ReplyBody {
+    /// No record.
+    Empty,
+    /// `CreateResponse`, `SyncResponse`.
+    Path(Ustring),
+    /// `Create2Response`.
+    PathStat(Ustring, Stat),
+    /// `SetDataResponse`, `SetACLResponse`.
+    Stat(Stat),
+    /// `GetDataResponse`, for reconfig.
+    DataStat(Option<Bytes>, Stat),
+    /// `MultiResponse`.
+    Multi(Box<MultiResponse>),
+}

@@ -1,0 +1,54 @@
+//! The order of txns: an epoch and a counter within it.
+
+use std::fmt;
+
+/// Numbers the reign of a leader. 32 bits, of which the sign is never used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u32);
+
+/// Numbers a txn: epoch in the upper 32 bits, counter in the lower. Prints as the field prints it, in hex.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Zxid(pub i64);
+
+impl Zxid {
+    /// Before the first txn.
+    pub const ZERO: Self = Self(0);
+
+    /// The zxid `counter` of `epoch`.
+    #[must_use]
+    pub const fn new(epoch: Epoch, counter: u32) -> Self {
+        Self(((epoch.0 as i64) << 32) | counter as i64)
+    }
+
+    /// Whose reign it belongs to.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // The upper half, as it stands.
+    pub const fn epoch(self) -> Epoch {
+        Epoch((self.0 >> 32) as u32)
+    }
+
+    /// Its place within the epoch; 0 is the epoch's beginning, which no txn has.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // The lower half, as it stands.
+    pub const fn counter(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The zxid after this one. A lone server counts on into the next epoch, as ZooKeeper's does.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Zxid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for Zxid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
