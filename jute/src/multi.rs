@@ -199,7 +199,9 @@ impl Jute for MultiResponse {
             }
             results.push(match Op::from_code(header.op).ok_or(UNKNOWN)? {
                 Op::Create => MultiResult::Create(Jute::decode(input)?),
-                Op::Create2 | Op::CreateContainer | Op::CreateTtl => MultiResult::Create2(Jute::decode(input)?),
+                Op::Create2 | Op::CreateContainer | Op::CreateTtl => {
+                    MultiResult::Create2(Jute::decode(input)?)
+                }
                 Op::Delete => MultiResult::Delete,
                 Op::SetData => MultiResult::SetData(SetDataResponse::decode(input)?.stat),
                 Op::Check => MultiResult::Check,

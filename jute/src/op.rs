@@ -257,7 +257,10 @@ impl CreateMode {
     /// The name ends in a number that the parent hands out.
     #[must_use]
     pub const fn is_sequential(self) -> bool {
-        matches!(self, Self::PersistentSequential | Self::EphemeralSequential | Self::PersistentSequentialWithTtl)
+        matches!(
+            self,
+            Self::PersistentSequential | Self::EphemeralSequential | Self::PersistentSequentialWithTtl
+        )
     }
 
     /// It belongs to the session that creates it.

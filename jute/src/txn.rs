@@ -169,6 +169,24 @@ impl TxnBody {
         }
     }
 
+    /// How many bytes [`TxnBody::encode`] appends.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Self::CreateSession(txn) => txn.encoded_len(),
+            Self::CloseSession(txn) => txn.as_ref().map_or(0, Jute::encoded_len),
+            Self::Create(txn) => txn.encoded_len(),
+            Self::CreateTtl(txn) => txn.encoded_len(),
+            Self::CreateContainer(txn) => txn.encoded_len(),
+            Self::Delete(txn) => txn.encoded_len(),
+            Self::SetData(txn) | Self::Reconfig(txn) => txn.encoded_len(),
+            Self::SetAcl(txn) => txn.encoded_len(),
+            Self::CheckVersion(txn) => txn.encoded_len(),
+            Self::Multi(txn) => txn.encoded_len(),
+            Self::Error(txn) => txn.encoded_len(),
+        }
+    }
+
     /// Reads the record that `txn_type` names.
     ///
     /// # Errors
@@ -196,7 +214,7 @@ impl TxnBody {
     /// The record as a part of a multi. `txn_type` is told apart from the body where two ops share one.
     #[must_use]
     pub fn to_sub_txn(&self, txn_type: i32) -> SubTxn {
-        let mut data = BytesMut::new();
+        let mut data = BytesMut::with_capacity(self.encoded_len());
         self.encode(&mut data);
         SubTxn { txn_type, data: Some(data.freeze()) }
     }
@@ -224,5 +242,38 @@ impl SubTxn {
     pub fn body(&self) -> Result<TxnBody, DecodeError> {
         let data = self.data.as_ref().ok_or(DecodeError::new("SubTxn", "data", Flaw::Null))?;
         TxnBody::decode(self.txn_type, &mut Reader::new(data))
+    }
+}
+
+/// What a log record and a PROPOSAL hold: who asked, what to do, and the digest of the tree afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Txn {
+    /// Who asked, when, and in which order.
+    pub header: TxnHeader,
+    /// What to do.
+    pub body: TxnBody,
+    /// `None` where its writer keeps no digests, and for refused requests.
+    pub digest: Option<TxnDigest>,
+}
+
+impl Jute for Txn {
+    fn encode(&self, out: &mut BytesMut) {
+        self.header.encode(out);
+        self.body.encode(out);
+        if let Some(digest) = &self.digest {
+            digest.encode(out);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let header = TxnHeader::decode(input)?;
+        let body = TxnBody::decode(header.txn_type, input)?;
+        let digest = if input.remaining() == 0 { None } else { Some(TxnDigest::decode(input)?) };
+        Ok(Self { header, body, digest })
+    }
+
+    fn encoded_len(&self) -> usize {
+        let digest = self.digest.as_ref().map_or(0, Jute::encoded_len);
+        self.header.encoded_len() + self.body.encoded_len() + digest
     }
 }
