@@ -72,6 +72,9 @@ pub enum Event {
     Persisted(Zxid),
     /// A cut is safe in the snapshot store.
     SnapshotWritten(Zxid),
+    /// The disk has become short of room (`true`), or has room again. While it is short, writes that grow
+    /// (creations, `setData`, multis with either) are refused; deletions and reads go on.
+    DiskShort(bool),
     /// [`Node::deadline`](crate::node::Node) has passed.
     Tick,
 }
