@@ -1,6 +1,8 @@
 //! Menagerie's server.
 
+pub mod auth;
 pub mod node;
+pub mod pipeline;
 pub mod session;
 pub mod tree;
 pub mod zab;
