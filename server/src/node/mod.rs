@@ -8,6 +8,8 @@
 //! 3. [`Node::apply`] with the tree under its write lock. What it delivers must reach the connections' queues
 //!    before the lock is let go: then no reader can see a change whose event is still under way to it.
 
+mod config;
 mod event;
 
+pub use config::{CutPolicy, NodeConfig, ReaperConfig};
 pub use event::{Action, Delivery, Event, Now, ReplyBody, Request};

@@ -1,0 +1,87 @@
+//! What the node must be told: the part of zoo.cfg that concerns the machine itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::Schemes;
+use crate::session::TimeoutBounds;
+
+/// The node's settings. The defaults are ZooKeeper's.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// `myid`; the top byte of session ids. A lone server is 1.
+    pub server_id: u8,
+    /// `tickTime`: sessions expire at its multiples.
+    pub tick: Duration,
+    /// `minSessionTimeout`, `maxSessionTimeout`.
+    pub timeouts: TimeoutBounds,
+    /// Who may authenticate how, shared with the connections.
+    pub schemes: Arc<Schemes>,
+    /// `extendedTypesEnabled`: znodes may have a time to live.
+    pub extended_types: bool,
+    /// `digest.enabled`: txns carry the digest of the tree after them.
+    pub digests: bool,
+    /// `enforceQuota`: hard limits are kept.
+    pub enforce_quota: bool,
+    /// `reconfigEnabled`.
+    pub reconfig: bool,
+    /// `closeSessionTxn.enabled`: the end of a session lists the znodes that go with it.
+    pub list_closed_paths: bool,
+    /// When to take a cut of the tree for the snapshot store.
+    pub cuts: CutPolicy,
+    /// How empty containers and TTL znodes are removed.
+    pub reaper: ReaperConfig,
+}
+
+/// When a cut is taken: whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutPolicy {
+    /// `snapCount`: txns since the last.
+    pub txns_max: u64,
+    /// Znodes changed since the last. Bounds the pause: a cut's cost grows with them.
+    pub dirty_max: usize,
+    /// Cuts handed out that are not written yet. When there are as many, the next one waits.
+    pub unwritten_max: usize,
+}
+
+/// ZooKeeper's `znode.container.*` keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaperConfig {
+    /// `znode.container.checkIntervalMs`: how often candidates are looked for.
+    pub interval: Duration,
+    /// `znode.container.maxPerMinute`: how many go at most.
+    pub per_minute_max: u32,
+    /// `znode.container.maxNeverUsedIntervalMs`: how long a container stays that never had a child; zero is
+    /// for ever.
+    pub never_used_max: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            server_id: 1,
+            tick: Duration::from_secs(3),
+            timeouts: TimeoutBounds { min_ms: 6000, max_ms: 60_000 },
+            schemes: Arc::default(),
+            extended_types: false,
+            digests: true,
+            enforce_quota: false,
+            reconfig: false,
+            list_closed_paths: true,
+            cuts: CutPolicy::default(),
+            reaper: ReaperConfig::default(),
+        }
+    }
+}
+
+impl Default for CutPolicy {
+    fn default() -> Self {
+        Self { txns_max: 100_000, dirty_max: 8192, unwritten_max: 4 }
+    }
+}
+
+impl Default for ReaperConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), per_minute_max: 10_000, never_used_max: Duration::ZERO }
+    }
+}

@@ -1,0 +1,5 @@
+//! A request's stages, a file each. Writes pass `throttle`, `gate`, `prep` (with `pending`) and `apply`; reads
+//! `throttle`, `gate` and `read`.
+
+pub mod gate;
+pub mod throttle;
