@@ -5,4 +5,5 @@ pub mod node;
 pub mod pipeline;
 pub mod session;
 pub mod tree;
+pub mod watch;
 pub mod zab;

@@ -2,4 +2,5 @@
 //! `throttle`, `gate` and `read`.
 
 pub mod gate;
+pub mod read;
 pub mod throttle;

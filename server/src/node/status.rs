@@ -1,0 +1,47 @@
+//! What the node tells of itself: plain numbers, which the rim publishes.
+
+use crate::zab::Zxid;
+
+/// The node at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Status {
+    /// The last txn that got a zxid. `applied <= committed <= proposed`
+    pub proposed: Zxid,
+    /// The last that is durable.
+    pub committed: Zxid,
+    /// The last that the tree shows.
+    pub applied: Zxid,
+    /// Requests that wait for their txn to commit.
+    pub outstanding: usize,
+    /// Paths with changes that are not applied.
+    pub pending_paths: usize,
+    /// Sessions, closing ones included.
+    pub sessions: usize,
+    /// Since the start.
+    pub counters: Counters,
+}
+
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Writes that arrived.
+    pub requests: u64,
+    /// Txns, refusals among them.
+    pub txns: u64,
+    /// Refusals.
+    pub refusals: u64,
+    /// Sessions opened.
+    pub sessions_opened: u64,
+    /// Sessions carried on by another connection.
+    pub sessions_renewed: u64,
+    /// Handshakes that asked for a session in vain.
+    pub sessions_refused: u64,
+    /// Sessions that ended because nobody was heard from.
+    pub sessions_expired: u64,
+    /// Sessions that their clients closed.
+    pub sessions_closed: u64,
+    /// Containers and TTL znodes removed.
+    pub reaped: u64,
+    /// Cuts handed out.
+    pub cuts: u64,
+}
