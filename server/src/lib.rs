@@ -1,6 +1,7 @@
 //! Menagerie's server.
 
 pub mod auth;
+pub mod config;
 pub mod node;
 pub mod pipeline;
 pub mod session;
