@@ -5,6 +5,7 @@ pub mod config;
 pub mod node;
 pub mod pipeline;
 pub mod session;
+pub mod storage;
 pub mod tree;
 pub mod watch;
 pub mod zab;

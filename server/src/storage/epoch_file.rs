@@ -1,0 +1,130 @@
+//! The promises a server keeps over restarts: `currentEpoch`, `acceptedEpoch`; and `myid`.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::error::{Error, IoContext, Result};
+use crate::zab::{Epoch, Zxid};
+
+/// Longer than any number; a file that is longer holds something else.
+const FILE_BYTES_MAX: usize = 64;
+
+/// The epochs as they are on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Epochs {
+    /// The epoch of the leader whose history this server has taken over.
+    pub current: Epoch,
+    /// The newest epoch this server has promised to follow. Never below `current`.
+    pub accepted: Epoch,
+}
+
+/// Reads and writes the epochs of one server. `QuorumPeer.loadDataBase`, `setCurrentEpoch`, `setAcceptedEpoch`.
+#[derive(Debug, Clone)]
+pub struct EpochFiles {
+    /// `<dataDir>/version-2`.
+    pub dir: PathBuf,
+}
+
+impl EpochFiles {
+    /// What is on the disk, for a server whose last txn is `last`. A file that is missing is written: a server
+    /// that had none belongs to the epoch of its last txn.
+    ///
+    /// # Errors
+    /// When a file holds no epoch, or they contradict each other or the log: going on could break a promise.
+    pub fn load(&self, disk: &dyn Disk, last: Zxid) -> Result<Epochs> {
+        let of_log = Zxid(last.0.max(0)).epoch();
+        let current = match self.read(disk, "currentEpoch")? {
+            Some(current) if current < of_log => self.promised_in_time(disk, current, of_log)?,
+            Some(current) => current,
+            None => self.write(disk, "currentEpoch", of_log)?,
+        };
+        let accepted = match self.read(disk, "acceptedEpoch")? {
+            Some(accepted) => accepted,
+            None => self.write(disk, "acceptedEpoch", current.max(of_log))?,
+        };
+        if accepted < current {
+            return Err(Error::BadFile {
+                path: self.dir.join("acceptedEpoch"),
+                what: format!("epoch {} is older than currentEpoch {}", accepted.0, current.0),
+            });
+        }
+        Ok(Epochs { current, accepted })
+    }
+
+    /// Before this server tells the leader of `epoch` that it has its history.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn save_current(&self, disk: &dyn Disk, epoch: Epoch) -> Result<()> {
+        self.write(disk, "currentEpoch", epoch).map(drop)
+    }
+
+    /// Before this server acknowledges `epoch`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn save_accepted(&self, disk: &dyn Disk, epoch: Epoch) -> Result<()> {
+        self.write(disk, "acceptedEpoch", epoch).map(drop)
+    }
+
+    /// A crash between the two halves of a write leaves the newer epoch in the file's forerunner.
+    fn promised_in_time(&self, disk: &dyn Disk, current: Epoch, of_log: Epoch) -> Result<Epoch> {
+        match self.read(disk, "currentEpoch.tmp")? {
+            Some(newer) if newer >= of_log => self.write(disk, "currentEpoch", newer),
+            _ => Err(Error::BadFile {
+                path: self.dir.join("currentEpoch"),
+                what: format!("epoch {} is older than the log's last txn, of epoch {}", current.0, of_log.0),
+            }),
+        }
+    }
+
+    fn read(&self, disk: &dyn Disk, name: &str) -> Result<Option<Epoch>> {
+        let path = self.dir.join(name);
+        let Some(text) = read_small(disk, &path)? else {
+            return Ok(None);
+        };
+        let epoch = text.trim().parse::<u32>().ok().filter(|epoch| *epoch <= i32::MAX.cast_unsigned());
+        match epoch {
+            Some(epoch) => Ok(Some(Epoch(epoch))),
+            None => Err(Error::BadFile { path, what: "holds no epoch".into() }),
+        }
+    }
+
+    fn write(&self, disk: &dyn Disk, name: &str, epoch: Epoch) -> Result<Epoch> {
+        write_atomically(disk, &self.dir.join(name), epoch.0.to_string().as_bytes())?;
+        Ok(epoch)
+    }
+}
+
+/// The content of a small text file; `None` if there is none.
+///
+/// # Errors
+/// When it cannot be read, is long, or is no text.
+pub fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
+    if !disk.exists(path) {
+        return Ok(None);
+    }
+    let file = disk.open_read(path).during("open", path)?;
+    let mut bytes = [0; FILE_BYTES_MAX + 1];
+    let len = file.read_at(0, &mut bytes).during("read", path)?;
+    match std::str::from_utf8(&bytes[..len]) {
+        Ok(text) if len <= FILE_BYTES_MAX => Ok(Some(text.to_owned())),
+        _ => Err(Error::BadFile { path: path.to_owned(), what: "holds more than a number".into() }),
+    }
+}
+
+/// Puts `bytes` in place of the file's content: after a crash it holds either all of the old or all of the new.
+///
+/// # Errors
+/// When the disk fails.
+pub fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut forerunner = path.as_os_str().to_owned();
+    forerunner.push(".tmp");
+    let forerunner = PathBuf::from(forerunner);
+    let file = disk.create(&forerunner).during("create", &forerunner)?;
+    file.write_at(0, bytes).during("write", &forerunner)?;
+    file.sync().during("sync", &forerunner)?;
+    disk.rename(&forerunner, path).during("rename", path)?;
+    disk.sync_dir(dir).during("sync", dir)
+}

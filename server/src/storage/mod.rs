@@ -1,0 +1,30 @@
+//! What is on the disk: the transaction log, snapshots, epochs. Stop 5 of the life of a write, and where a start
+//! begins.
+//!
+//! ```text
+//! <dataDir>/myid                          this server's number
+//! <dataDir>/initialize                    made by `zkserver init`: an empty database is meant to be empty
+//! <dataDir>/version-2/currentEpoch        promises, one number each
+//! <dataDir>/version-2/acceptedEpoch
+//! <dataDir>/version-2/menagerie/db/       the snapshot: a RocksDB database
+//! <dataDir>/version-2/menagerie/db.<zxid> snapshots set aside, sharing their files with it
+//! <dataDir>/version-2/snapshot.<zxid>     a Java server's snapshots: imported, or exported for one
+//! <dataLogDir>/version-2/log.<zxid>       the log, in the files a Java server keeps too
+//! ```
+//!
+//! What is durable when: a txn, once [`TxnLog::sync`] has returned; a snapshot, once [`SnapshotStore::flush`]
+//! has. The log is kept from the oldest snapshot on, so any crash in between costs nothing.
+
+pub mod disk;
+pub mod epoch_file;
+mod error;
+mod sim_disk;
+pub mod snapshot;
+pub mod txn_log;
+
+pub use disk::{Disk, DiskFile, OsDisk};
+pub use epoch_file::{EpochFiles, Epochs};
+pub use error::{Error, LogFlaw, Result};
+pub use sim_disk::SimDisk;
+pub use snapshot::{MemoryStore, SnapshotHead, SnapshotStore};
+pub use txn_log::{LogOptions, TxnLog, TxnLogReader};

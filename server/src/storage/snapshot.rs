@@ -1,0 +1,155 @@
+//! Where the tree rests between runs: a copy as of some zxid, moved on by cuts. The log covers the rest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::error::Result;
+use crate::session::SessionId;
+use crate::tree::{Cut, ZnodeRecord};
+use crate::zab::Zxid;
+
+/// What a snapshot holds besides znodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnapshotHead {
+    /// The last txn it contains.
+    pub zxid: Zxid,
+    /// The tree's digest there; 0 when there is none.
+    pub digest: u64,
+    /// Every session, with its timeout in milliseconds.
+    pub sessions: Vec<(SessionId, i32)>,
+}
+
+/// Takes znodes to be stored.
+pub type ZnodeSink<'a> = dyn FnMut(&str, &ZnodeRecord) -> Result<()> + 'a;
+
+/// A place for snapshots. What [`SnapshotStore::write`] is given may be lost in a crash, but only whole cuts and
+/// the latest first; what was there at a [`SnapshotStore::flush`] or a later one is not. So the log must be kept
+/// from the last flush on, and nothing else needs a log here.
+pub trait SnapshotStore: fmt::Debug + Send {
+    /// The zxid up to which the store is safe, whatever happens; `None` while it is empty.
+    fn durable(&self) -> Option<Zxid>;
+
+    /// Gives every znode to `visit`, parents before their children; `None` if the store is empty.
+    ///
+    /// # Errors
+    /// When what is stored cannot be read.
+    fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>>;
+
+    /// Moves the stored tree on to the cut's zxid.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn write(&mut self, cut: Cut) -> Result<()>;
+
+    /// Makes durable what was written; the zxid of it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn flush(&mut self) -> Result<Option<Zxid>>;
+
+    /// Stores a whole tree in place of what is there; `feed` gives it to the sink, in any order. Durable when it
+    /// returns; until then, a crash leaves the old tree.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn replace(
+        &mut self,
+        head: &SnapshotHead,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Sets the stored tree aside as it is, and lets go of all earlier ones but `count - 1`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn keep(&mut self, count: usize) -> Result<()>;
+
+    /// The zxids of the trees that were set aside, oldest first.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn kept(&self) -> Result<Vec<Zxid>>;
+}
+
+/// A store in memory, for simulation: it forgets what was not flushed when it [crashes](MemoryStore::crash).
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    current: Option<MemoryTree>,
+    durable: Option<MemoryTree>,
+    kept: Vec<MemoryTree>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct MemoryTree {
+    head: SnapshotHead,
+    znodes: BTreeMap<String, ZnodeRecord>,
+}
+
+impl MemoryStore {
+    /// Loses what was not flushed, as a crash of the machine does.
+    pub fn crash(&mut self) {
+        self.current.clone_from(&self.durable);
+    }
+}
+
+impl SnapshotStore for MemoryStore {
+    fn durable(&self) -> Option<Zxid> {
+        self.durable.as_ref().map(|tree| tree.head.zxid)
+    }
+
+    fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>> {
+        let Some(tree) = &self.current else {
+            return Ok(None);
+        };
+        for (path, record) in &tree.znodes {
+            visit(path, record.clone());
+        }
+        Ok(Some(tree.head.clone()))
+    }
+
+    fn write(&mut self, cut: Cut) -> Result<()> {
+        let tree = self.current.get_or_insert_default();
+        if cut.whole {
+            tree.znodes.clear();
+        }
+        for (path, record) in cut.znodes {
+            match record {
+                Some(record) => tree.znodes.insert(path.as_str().to_owned(), record),
+                None => tree.znodes.remove(path.as_str()),
+            };
+        }
+        tree.head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions };
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<Option<Zxid>> {
+        self.durable.clone_from(&self.current);
+        Ok(self.durable())
+    }
+
+    fn replace(
+        &mut self,
+        head: &SnapshotHead,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut znodes = BTreeMap::new();
+        feed(&mut |path, record| {
+            znodes.insert(path.to_owned(), record.clone());
+            Ok(())
+        })?;
+        self.current = Some(MemoryTree { head: head.clone(), znodes });
+        self.flush().map(drop)
+    }
+
+    fn keep(&mut self, count: usize) -> Result<()> {
+        self.flush()?;
+        self.kept.extend(self.durable.clone());
+        let surplus = self.kept.len().saturating_sub(count);
+        self.kept.drain(..surplus);
+        Ok(())
+    }
+
+    fn kept(&self) -> Result<Vec<Zxid>> {
+        Ok(self.kept.iter().map(|tree| tree.head.zxid).collect())
+    }
+}

@@ -1,0 +1,393 @@
+//! Writing the log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::segment::SegmentReader;
+use super::{HEADER_BYTES, LogEnd, frame, header, log_files, log_name};
+use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::error::{Error, IoContext, Result};
+use crate::zab::Zxid;
+
+/// Zeros are written this far at a time: enough to be rare, little enough not to delay the sync they ride on.
+const ZERO_STEP_BYTES: u64 = 1 << 20;
+static ZEROS: [u8; ZERO_STEP_BYTES as usize] = [0; ZERO_STEP_BYTES as usize];
+/// A batch's buffer that has grown beyond this is given back.
+const BATCH_BYTES_KEPT: usize = 4 << 20;
+/// The next file before it has a name. Neither ZooKeeper nor [`log_files`] take it for a log.
+const SPARE_NAME: &str = "preallocated.tmp";
+
+/// Where the log is and how it is written.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// `<dataLogDir>/version-2`.
+    pub dir: PathBuf,
+    /// `preAllocSize`: how much room is set aside at once, and always kept ahead of the writer to a quarter.
+    pub preallocate_bytes: u64,
+    /// `txnLogSizeLimitInKb`: a file that has become larger is followed by a new one.
+    pub file_bytes_max: Option<u64>,
+    /// `forceSync`: without it, a crash of the machine loses what was acknowledged.
+    pub force_sync: bool,
+}
+
+impl LogOptions {
+    /// ZooKeeper's defaults, in `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), preallocate_bytes: 64 << 20, file_bytes_max: None, force_sync: true }
+    }
+}
+
+/// The log's end, to which txns are appended. After an error other than [`Error::Full`] it is of no further
+/// use: nobody knows then what is on the disk, and only a restart can find out.
+#[doc(alias = "FileTxnLog")]
+#[doc(alias = "SyncRequestProcessor")]
+#[derive(Debug)]
+pub struct TxnLog {
+    disk: Arc<dyn Disk>,
+    options: LogOptions,
+    current: Option<Segment>,
+    /// The file after `current`, so that a full disk is noticed while there is still room to go on.
+    spare: Option<Segment>,
+    last: Option<Zxid>,
+    /// Records that were appended since the last sync.
+    batch: Vec<u8>,
+    short: bool,
+    failed: bool,
+}
+
+/// A file that is written to. `HEADER_BYTES <= written <= zeroed <= reserved`, but for what a batch overtakes.
+#[derive(Debug)]
+struct Segment {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    /// Behind the last synced record.
+    written: u64,
+    /// Up to here the file holds zeros that are on the disk, so that writing there changes no metadata.
+    zeroed: u64,
+    /// Up to here the file system has promised room.
+    reserved: u64,
+    /// Its name may not be on the disk yet.
+    unnamed: bool,
+}
+
+impl TxnLog {
+    /// Carries on at `end`, where the reader stopped: what a crash left behind it is cut off first.
+    ///
+    /// # Errors
+    /// When the disk fails; a full disk only makes the log [short](TxnLog::is_short).
+    pub fn open(disk: Arc<dyn Disk>, options: LogOptions, end: &LogEnd) -> Result<Self> {
+        if let Some((path, offset)) = &end.file {
+            if end.torn {
+                warn!(path = %path.display(), offset, "cutting a torn write off the log");
+            }
+            cut(&*disk, &options.dir, path, *offset)?;
+        }
+        let mut log = Self {
+            disk,
+            options,
+            current: None,
+            spare: None,
+            last: end.last,
+            batch: Vec::new(),
+            short: false,
+            failed: false,
+        };
+        log.make_room()?;
+        Ok(log)
+    }
+
+    /// Adds a record to the batch; it is durable after the next [`TxnLog::sync`].
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is no room for it: it is then not in the batch, and the log goes on. It should
+    /// not come to that: once the log is [short](TxnLog::is_short), let only small things in.
+    ///
+    /// # Panics
+    /// When `zxid` is not above all others: a zxid is never used twice.
+    pub fn append(&mut self, zxid: Zxid, payload: &[u8]) -> Result<()> {
+        assert!(!self.failed, "append of {zxid} after a failed write");
+        assert!(self.last.is_none_or(|last| last < zxid), "append of {zxid} after {:?}", self.last);
+        self.begin_file(zxid)?;
+        let before = self.batch.len();
+        frame(payload, &mut self.batch);
+        let fits = self.reserve_batch();
+        if fits.is_err() {
+            self.batch.truncate(before);
+            return fits;
+        }
+        self.last = Some(zxid);
+        Ok(())
+    }
+
+    /// Writes the batch and waits until it is on the disk: one write, one sync.
+    ///
+    /// # Errors
+    /// When either fails. Then nothing of the batch may be acknowledged, and the server must stop.
+    ///
+    /// # Panics
+    /// After an error.
+    pub fn sync(&mut self) -> Result<()> {
+        assert!(!self.failed, "sync after a failed write");
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.write_batch();
+        self.failed = outcome.is_err();
+        outcome?;
+        let written = self.current.as_ref().map_or(0, |segment| segment.written);
+        if self.options.file_bytes_max.is_some_and(|max| written > max) {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the next txn begin a new file. Files whose txns are all in old enough snapshots can be purged.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    ///
+    /// # Panics
+    /// With a batch that was not synced.
+    pub fn roll(&mut self) -> Result<()> {
+        assert!(self.batch.is_empty(), "a file ends with a sync");
+        if self.spare.is_none() {
+            self.prepare_spare()?;
+        }
+        // Without room for a new file, the old one must do.
+        if self.spare.is_some()
+            && let Some(segment) = self.current.take()
+        {
+            segment.file.resize(segment.written).during("cut", &segment.path)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets all txns after `zxid`, which must not be applied yet. The log ends at `zxid` or the last before.
+    ///
+    /// # Errors
+    /// When the log cannot be read or the disk fails.
+    ///
+    /// # Panics
+    /// With a batch that was not synced.
+    pub fn truncate_after(&mut self, zxid: Zxid) -> Result<()> {
+        assert!(self.batch.is_empty(), "nothing is truncated between append and sync");
+        self.current = None;
+        let end = truncate_log(&self.disk, &self.options.dir, zxid)?;
+        self.last = end.last;
+        Ok(())
+    }
+
+    /// Continues behind `zxid`, which a snapshot from elsewhere has reached: what the log holds is history.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    ///
+    /// # Panics
+    /// When the log is ahead of it.
+    pub fn skip_to(&mut self, zxid: Zxid) -> Result<()> {
+        assert!(self.last.is_none_or(|last| last <= zxid), "skip to {zxid} after {:?}", self.last);
+        self.roll()?;
+        self.last = Some(zxid);
+        Ok(())
+    }
+
+    /// The last txn appended, synced or not.
+    #[must_use]
+    pub fn last_zxid(&self) -> Option<Zxid> {
+        self.last
+    }
+
+    /// How long the file is that is being written, without what is set aside.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(0, |segment| segment.written)
+    }
+
+    /// The disk had no room to set aside ahead of the writer. What was set aside before, at least a quarter of
+    /// `preallocate_bytes` at the time, still takes txns: it is for what makes room, such as deletions.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// Tries to set room aside, if there is too little; then see [`TxnLog::is_short`].
+    ///
+    /// # Errors
+    /// When the disk fails otherwise than by being full.
+    pub fn make_room(&mut self) -> Result<()> {
+        self.short = false;
+        if self.current.is_none() && self.spare.is_none() {
+            self.prepare_spare()?;
+        }
+        let wanted = self.batch.len() as u64;
+        match self.reserve(wanted) {
+            Err(Error::Full { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn begin_file(&mut self, first: Zxid) -> Result<()> {
+        if self.current.is_some() {
+            return Ok(());
+        }
+        if self.spare.is_none() {
+            self.prepare_spare()?;
+        }
+        let Some(mut segment) = self.spare.take() else {
+            return Err(Error::Full { path: self.options.dir.clone() });
+        };
+        let path = self.options.dir.join(log_name(first));
+        self.disk.rename(&segment.path, &path).during("rename", &path)?;
+        info!(path = %path.display(), "new log file");
+        segment.path = path;
+        self.current = Some(segment);
+        Ok(())
+    }
+
+    /// Makes the file after the current one. Without room for it, there is none, and the log is short.
+    fn prepare_spare(&mut self) -> Result<()> {
+        let path = self.options.dir.join(SPARE_NAME);
+        match Segment::create(&*self.disk, path, self.options.preallocate_bytes) {
+            Ok(segment) => self.spare = Some(segment),
+            Err(Error::Full { path }) => {
+                self.note_short(&path);
+                let _ = self.disk.remove(&self.options.dir.join(SPARE_NAME));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn reserve_batch(&mut self) -> Result<()> {
+        self.reserve(self.batch.len() as u64)
+    }
+
+    /// Sees to it that `bytes` fit behind what is written, and tries for a quarter more than that.
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        let unit = self.options.preallocate_bytes;
+        let Some(segment) = self.current.as_mut().or(self.spare.as_mut()) else {
+            return if bytes == 0 { Ok(()) } else { Err(Error::Full { path: self.options.dir.clone() }) };
+        };
+        let end = segment.written + bytes;
+        if end + unit / 4 <= segment.reserved {
+            return Ok(());
+        }
+        if self.short && end <= segment.reserved {
+            return Ok(()); // `make_room` tries again, not every append.
+        }
+        match segment.reserve(end + unit) {
+            Err(Error::Full { path }) => {
+                let fits = end <= segment.reserved;
+                self.note_short(&path);
+                if fits { Ok(()) } else { Err(Error::Full { path }) }
+            }
+            other => other,
+        }
+    }
+
+    fn note_short(&mut self, path: &Path) {
+        if !self.short {
+            warn!(path = %path.display(), "no room to set aside for the log");
+        }
+        self.short = true;
+    }
+
+    fn write_batch(&mut self) -> Result<()> {
+        let segment = self.current.as_mut().expect("a batch has records, and append opened a file for them");
+        segment.write(&self.batch)?;
+        if self.options.force_sync {
+            segment.file.sync().during("sync", &segment.path)?;
+            if segment.unnamed {
+                self.disk.sync_dir(&self.options.dir).during("sync", &self.options.dir)?;
+            }
+        }
+        segment.unnamed = false;
+        self.batch.clear();
+        self.batch.shrink_to(BATCH_BYTES_KEPT);
+        Ok(())
+    }
+}
+
+impl Segment {
+    fn create(disk: &dyn Disk, path: PathBuf, preallocate_bytes: u64) -> Result<Self> {
+        let file = disk.create(&path).during("create", &path)?;
+        let mut segment =
+            Self { file, path, written: HEADER_BYTES, zeroed: HEADER_BYTES, reserved: 0, unnamed: true };
+        segment.reserve(preallocate_bytes.max(HEADER_BYTES))?;
+        segment.file.write_at(0, &header()).during("write", &segment.path)?;
+        segment.zero_ahead(HEADER_BYTES)?;
+        segment.file.sync().during("sync", &segment.path)?;
+        Ok(segment)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        if bytes > self.reserved {
+            self.file.reserve(bytes).during("set room aside for", &self.path)?;
+            self.reserved = bytes;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros for the batches to come, if those before it have reached the last ones.
+    fn zero_ahead(&mut self, end: u64) -> Result<()> {
+        let from = self.zeroed.max(end);
+        if end + ZERO_STEP_BYTES / 2 <= self.zeroed || from >= self.reserved {
+            return Ok(());
+        }
+        let len = ZERO_STEP_BYTES.min(self.reserved - from);
+        let zeros = &ZEROS[..usize::try_from(len).expect("at most a step")];
+        self.file.write_at(from, zeros).during("write", &self.path)?;
+        self.zeroed = from + len;
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &[u8]) -> Result<()> {
+        let end = self.written + batch.len() as u64;
+        self.zero_ahead(end)?;
+        self.file.write_at(self.written, batch).during("write", &self.path)?;
+        self.written = end;
+        Ok(())
+    }
+}
+
+/// Ends the file at `offset`, for good: an unsynced rest must not come back behind later records.
+fn cut(disk: &dyn Disk, dir: &Path, path: &Path, offset: u64) -> Result<()> {
+    if offset <= HEADER_BYTES {
+        disk.remove(path).during("remove", path)?;
+        return disk.sync_dir(dir).during("sync", dir);
+    }
+    let file = disk.open(path).during("open", path)?;
+    if file.size().during("read", path)? > offset {
+        file.resize(offset).during("cut", path)?;
+        file.sync().during("sync", path)?;
+    }
+    Ok(())
+}
+
+/// Removes all txns after `zxid` from the log in `dir`.
+///
+/// Files go first, the newest before the others, so that a crash leaves a shorter log, never one with a hole.
+fn truncate_log(disk: &Arc<dyn Disk>, dir: &Path, zxid: Zxid) -> Result<LogEnd> {
+    let mut files = log_files(&**disk, dir)?;
+    while let Some(file) = files.pop_if(|file| file.first > zxid) {
+        disk.remove(&file.path).during("remove", &file.path)?;
+        disk.sync_dir(dir).during("sync", dir)?;
+    }
+    let Some(file) = files.last() else {
+        return Ok(LogEnd::default());
+    };
+    let mut reader = SegmentReader::open(&**disk, &file.path)?;
+    let mut end = LogEnd { file: Some((file.path.clone(), HEADER_BYTES)), ..LogEnd::default() };
+    while let Some(record) = reader.next_record()?.filter(|record| record.zxid <= zxid) {
+        end.last = Some(record.zxid);
+        end.file = Some((file.path.clone(), reader.offset()));
+    }
+    if let Some((path, offset)) = &end.file {
+        cut(&**disk, dir, path, *offset)?;
+    }
+    info!(%zxid, "log truncated");
+    Ok(end)
+}
