@@ -18,6 +18,7 @@
 pub mod disk;
 pub mod epoch_file;
 mod error;
+mod rocks;
 mod sim_disk;
 pub mod snapshot;
 pub mod txn_log;
@@ -25,6 +26,7 @@ pub mod txn_log;
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use epoch_file::{EpochFiles, Epochs};
 pub use error::{Error, LogFlaw, Result};
+pub use rocks::RocksStore;
 pub use sim_disk::SimDisk;
 pub use snapshot::{MemoryStore, SnapshotHead, SnapshotStore};
 pub use txn_log::{LogOptions, TxnLog, TxnLogReader};

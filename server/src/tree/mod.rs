@@ -5,7 +5,7 @@
 
 mod cut;
 
-pub use cut::{Cut, ZnodeRecord};
+pub use cut::{Cut, Data, ZnodeRecord};
 
 /// The znodes, who owns the ephemeral ones, and the zxid of the last txn applied.
 #[derive(Debug, Default)]

@@ -1,0 +1,360 @@
+//! Snapshots in RocksDB: a cut costs what changed, not what is there.
+//!
+//! Three column families: `znodes`, `sessions`, and `default`, which holds the head. A cut is one write batch over
+//! all three, without RocksDB's own log: the txn log has it all. What is in memory reaches the disk by atomic
+//! flushes of all families at once, so whatever a crash leaves is the tree as of some cut; only
+//! [`SnapshotStore::flush`] says which one is safe.
+//!
+//! A whole tree is written to a database of its own, sorted files that are taken in as they are, which then takes
+//! the place of the old one by renaming: `db.new` to `db`, when it is complete.
+
+mod codec;
+mod load;
+mod replace;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
+    LogLevel, Options, WriteBatch,
+};
+use tracing::{info, warn};
+
+use super::error::{Error, IoContext, Result};
+use super::snapshot::{SnapshotHead, SnapshotStore, ZnodeSink};
+use super::txn_log::zxid_in_name;
+use crate::session::SessionId;
+use crate::tree::{Cut, ZnodeRecord};
+use crate::zab::Zxid;
+
+const ZNODES: &str = "znodes";
+const SESSIONS: &str = "sessions";
+const HEAD_KEY: &[u8] = b"head";
+/// The format of heads, keys and values. A later one is refused.
+const FORMAT: u8 = 1;
+/// What is kept in memory between flushes. Twice that while one is under way.
+const MEMTABLE_BYTES: usize = 16 << 20;
+/// Background work leaves the disk to the log.
+const BACKGROUND_BYTES_PER_SECOND: i64 = 64 << 20;
+
+/// A database of snapshots, in the directory it was opened with: `db` in there, and copies set aside.
+pub struct RocksStore {
+    dir: PathBuf,
+    /// `None` only while a whole tree takes the place of the old.
+    db: Option<DB>,
+    written: Option<SnapshotHead>,
+    durable: Option<Zxid>,
+    sessions: BTreeMap<SessionId, i32>,
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksStore")
+            .field("dir", &self.dir)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RocksStore {
+    /// Opens the database below `dir`, or makes an empty one. If there is none but copies were set aside, the
+    /// newest of them is taken.
+    ///
+    /// # Errors
+    /// When it is damaged, of a later format, or the disk fails.
+    pub fn open(dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir).during("create", dir)?;
+        settle_replacement(dir)?;
+        if !dir.join("db").exists()
+            && let Some((zxid, copy)) = copies(dir)?.pop()
+        {
+            warn!(%zxid, path = %copy.display(), "no database, taking the newest that was set aside");
+            restore(&copy, dir)?;
+        }
+        let path = dir.join("db");
+        let db = open_database(&path)?;
+        let mut store = Self {
+            dir: dir.to_owned(),
+            db: Some(db),
+            written: None,
+            durable: None,
+            sessions: BTreeMap::new(),
+        };
+        store.written = store.read_head()?;
+        store.durable = store.written.as_ref().map(|head| head.zxid);
+        store.sessions = store.written.iter().flat_map(|head| head.sessions.iter().copied()).collect();
+        Ok(store)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join("db")
+    }
+
+    fn db(&self) -> &DB {
+        self.db.as_ref().expect("closed only inside `replace`, which opens it again or fails for good")
+    }
+
+    fn failed(&self) -> impl Fn(rocksdb::Error) -> Error + use<> {
+        let path = self.path();
+        move |source| match source.kind() {
+            rocksdb::ErrorKind::Corruption => damaged(&path, &source.to_string()),
+            _ => Error::Database { path: path.clone(), source },
+        }
+    }
+
+    fn read_head(&self) -> Result<Option<SnapshotHead>> {
+        let Some(value) = self.db().get(HEAD_KEY).map_err(self.failed())? else {
+            return Ok(None);
+        };
+        let (zxid, digest) =
+            decode_head(&value).ok_or_else(|| damaged(&self.path(), "its head is of an unknown format"))?;
+        let mut sessions = Vec::new();
+        let mut rows = self.db().raw_iterator_cf(family(self.db(), SESSIONS));
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            let session = key.try_into().map(i64::from_be_bytes);
+            let timeout_ms = value.try_into().map(i32::from_be_bytes);
+            let (Ok(session), Ok(timeout_ms)) = (session, timeout_ms) else {
+                return Err(damaged(&self.path(), "a session is of an unknown format"));
+            };
+            sessions.push((SessionId(session), timeout_ms));
+            rows.next();
+        }
+        rows.status().map_err(self.failed())?;
+        Ok(Some(SnapshotHead { zxid, digest, sessions }))
+    }
+
+    /// Adds to the batch what is different about the sessions.
+    fn batch_sessions(&mut self, now: &[(SessionId, i32)], batch: &mut WriteBatch) {
+        let now: BTreeMap<_, _> = now.iter().copied().collect();
+        let families = family(self.db.as_ref().expect("open, see `db`"), SESSIONS);
+        for (session, timeout_ms) in &now {
+            if self.sessions.get(session) != Some(timeout_ms) {
+                batch.put_cf(families, session.0.to_be_bytes(), timeout_ms.to_be_bytes());
+            }
+        }
+        for session in self.sessions.keys().filter(|session| !now.contains_key(session)) {
+            batch.delete_cf(families, session.0.to_be_bytes());
+        }
+        self.sessions = now;
+    }
+}
+
+impl SnapshotStore for RocksStore {
+    fn durable(&self) -> Option<Zxid> {
+        self.durable
+    }
+
+    fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>> {
+        let Some(head) = &self.written else {
+            return Ok(None);
+        };
+        load::load(self.db(), &self.path(), visit)?;
+        Ok(Some(head.clone()))
+    }
+
+    fn write(&mut self, cut: Cut) -> Result<()> {
+        if cut.whole {
+            let head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions };
+            return self.replace(&head, &mut |sink| {
+                let znodes = cut.znodes.iter().filter_map(|(path, record)| Some((path, record.as_ref()?)));
+                znodes.into_iter().try_for_each(|(path, record)| sink(path, record))
+            });
+        }
+        let mut batch = WriteBatch::default();
+        let znodes = family(self.db(), ZNODES);
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for (path, record) in &cut.znodes {
+            codec::encode_path(path, &mut key);
+            if let Some(record) = record {
+                codec::encode_record(record, &mut value);
+                batch.put_cf(znodes, &key, &value);
+            } else {
+                batch.delete_cf(znodes, &key);
+            }
+        }
+        self.batch_sessions(&cut.sessions, &mut batch);
+        batch.put(HEAD_KEY, encode_head(cut.zxid, cut.digest));
+        self.db().write_without_wal(batch).map_err(self.failed())?;
+        self.written = Some(SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions });
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<Option<Zxid>> {
+        let written = self.written.as_ref().map(|head| head.zxid);
+        if written != self.durable {
+            flush(self.db()).map_err(self.failed())?;
+            self.durable = written;
+        }
+        Ok(self.durable)
+    }
+
+    fn replace(
+        &mut self,
+        head: &SnapshotHead,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()> {
+        replace::build(&self.dir.join("db.new"), head, feed)?;
+        self.db = None;
+        complete_replacement(&self.dir)?;
+        self.db = Some(open_database(&self.path())?);
+        self.sessions = head.sessions.iter().copied().collect();
+        self.written = Some(head.clone());
+        self.durable = Some(head.zxid);
+        info!(zxid = %head.zxid, "whole snapshot written");
+        Ok(())
+    }
+
+    fn keep(&mut self, count: usize) -> Result<()> {
+        let Some(zxid) = self.flush()? else {
+            return Ok(());
+        };
+        let copy = self.dir.join(format!("db.{:x}", zxid.0));
+        if !copy.exists() {
+            let unfinished = self.dir.join("db.tmp");
+            remove_dir(&unfinished)?;
+            Checkpoint::new(self.db())
+                .and_then(|checkpoint| checkpoint.create_checkpoint(&unfinished))
+                .map_err(self.failed())?;
+            fs::rename(&unfinished, &copy).during("rename", &copy)?;
+            sync_dir(&self.dir)?;
+        }
+        let copies = copies(&self.dir)?;
+        let surplus = copies.len().saturating_sub(count.max(1));
+        copies.iter().take(surplus).try_for_each(|(_, path)| remove_dir(path))
+    }
+
+    fn kept(&self) -> Result<Vec<Zxid>> {
+        Ok(copies(&self.dir)?.into_iter().map(|(zxid, _)| zxid).collect())
+    }
+}
+
+/// The copies that were set aside, oldest first.
+fn copies(dir: &Path) -> Result<Vec<(Zxid, PathBuf)>> {
+    let mut copies = Vec::new();
+    for entry in fs::read_dir(dir).during("list", dir)? {
+        let name = entry.during("list", dir)?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if let Some(zxid) = zxid_in_name(name, "db").filter(|zxid| format!("db.{:x}", zxid.0) == name) {
+            copies.push((zxid, dir.join(name)));
+        }
+    }
+    copies.sort();
+    Ok(copies)
+}
+
+/// Makes `db` out of a copy that was set aside, which stays.
+fn restore(copy: &Path, dir: &Path) -> Result<()> {
+    let unfinished = dir.join("db.tmp");
+    remove_dir(&unfinished)?;
+    let source = open_database(copy)?;
+    Checkpoint::new(&source)
+        .and_then(|checkpoint| checkpoint.create_checkpoint(&unfinished))
+        .map_err(Error::database(copy))?;
+    fs::rename(&unfinished, dir.join("db")).during("rename", &unfinished)?;
+    sync_dir(dir)
+}
+
+/// Puts `db.new` in the place of `db`. A crash in between is settled when the store is opened.
+fn complete_replacement(dir: &Path) -> Result<()> {
+    let (old, new, current) = (dir.join("db.old"), dir.join("db.new"), dir.join("db"));
+    remove_dir(&old)?;
+    sync_dir(dir)?;
+    fs::rename(&current, &old).during("rename", &current)?;
+    fs::rename(&new, &current).during("rename", &new)?;
+    sync_dir(dir)?;
+    remove_dir(&old)
+}
+
+/// Ends what a crash has interrupted. `db` is away only while `db.new` is complete.
+fn settle_replacement(dir: &Path) -> Result<()> {
+    let (old, new, current) = (dir.join("db.old"), dir.join("db.new"), dir.join("db"));
+    if old.exists() && new.exists() && !current.exists() {
+        fs::rename(&new, &current).during("rename", &new)?;
+        sync_dir(dir)?;
+    }
+    for leftover in [old, new, dir.join("db.tmp")] {
+        remove_dir(&leftover)?;
+    }
+    Ok(())
+}
+
+fn remove_dir(path: &Path) -> Result<()> {
+    if path.exists() { fs::remove_dir_all(path).during("remove", path) } else { Ok(()) }
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).during("sync", dir)
+}
+
+fn open_database(path: &Path) -> Result<DB> {
+    let options = options();
+    let families =
+        ["default", ZNODES, SESSIONS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+    DB::open_cf_descriptors(&options, path, families).map_err(|source| match source.kind() {
+        rocksdb::ErrorKind::Corruption => damaged(path, &source.to_string()),
+        _ => Error::Database { path: path.to_owned(), source },
+    })
+}
+
+fn options() -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    // Read once, at start, from front to back: large blocks, and no cache to speak of.
+    blocks.set_block_size(64 << 10);
+    blocks.set_block_cache(&Cache::new_lru_cache(1 << 20));
+    blocks.set_format_version(5);
+
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    options.set_paranoid_checks(true);
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_background_jobs(2);
+    options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 100_000, 10);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> &'a ColumnFamily {
+    db.cf_handle(name).expect("opened with all families")
+}
+
+fn flush(db: &DB) -> std::result::Result<(), rocksdb::Error> {
+    let families = ["default", ZNODES, SESSIONS].map(|name| family(db, name));
+    db.flush_cfs_opt(&families, &FlushOptions::default())
+}
+
+fn encode_head(zxid: Zxid, digest: u64) -> Vec<u8> {
+    [&[FORMAT][..], &zxid.0.to_be_bytes(), &digest.to_be_bytes()].concat()
+}
+
+fn decode_head(value: &[u8]) -> Option<(Zxid, u64)> {
+    let (format, rest) = value.split_first()?;
+    let (zxid, digest) = rest.split_at_checked(8)?;
+    (*format == FORMAT).then_some((
+        Zxid(i64::from_be_bytes(zxid.try_into().ok()?)),
+        u64::from_be_bytes(digest.try_into().ok()?),
+    ))
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    Error::corrupt_snapshot(
+        path,
+        format!(
+            "{what}; move this directory away: the next start takes the newest copy set aside beside it, or a \
+             Java snapshot, and the log from there"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use ecow::EcoString;
+use jute::data::{Acl, StatPersisted};
+use triomphe::ThinArc;
+
+use super::*;
+
+fn record(czxid: i64, data: &str) -> ZnodeRecord {
+    ZnodeRecord {
+        data: Some(ThinArc::from_header_and_slice((), data.as_bytes())),
+        acl: Arc::from(Acl::open_unsafe()),
+        stat: StatPersisted { czxid, mzxid: czxid, pzxid: czxid, ..StatPersisted::default() },
+    }
+}
+
+fn cut(zxid: i64, znodes: &[(&str, Option<&str>)]) -> Cut {
+    let znodes = znodes
+        .iter()
+        .map(|(path, data)| (EcoString::from(*path), data.map(|data| record(zxid, data))))
+        .collect();
+    Cut { zxid: Zxid(zxid), digest: 7, znodes, sessions: vec![(SessionId(zxid), 4000)], whole: false }
+}
+
+fn content(store: &RocksStore) -> (Option<SnapshotHead>, Vec<(String, String)>) {
+    let mut znodes = Vec::new();
+    let head = store
+        .load(&mut |path, record| {
+            let data =
+                record.data.map_or(String::new(), |data| String::from_utf8(data.slice.to_vec()).unwrap());
+            znodes.push((path.to_owned(), data));
+        })
+        .unwrap();
+    (head, znodes)
+}
+
+fn znodes(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(path, data)| ((*path).to_owned(), (*data).to_owned())).collect()
+}
+
+/// A copy of the database's files as they are now: what a crash leaves of a store that is still open.
+fn crashed(store: &RocksStore) -> (tempfile::TempDir, RocksStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("db");
+    fs::create_dir_all(&to).unwrap();
+    for entry in fs::read_dir(store.path()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "LOCK" {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    let store = RocksStore::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+#[test]
+fn cuts_move_the_tree_on_and_come_back_in_the_order_of_a_walk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    assert_eq!(content(&store), (None, vec![]));
+
+    store
+        .write(cut(1, &[("/", Some("")), ("/a-b", Some("1")), ("/a", Some("2")), ("/a/c", Some("3"))]))
+        .unwrap();
+    store.write(cut(5, &[("/a/c", None), ("/a/d", Some("4")), ("/a", Some("5"))])).unwrap();
+    store.flush().unwrap();
+    drop(store);
+
+    let store = RocksStore::open(dir.path()).unwrap();
+    let (head, tree) = content(&store);
+    assert_eq!(tree, znodes(&[("/", ""), ("/a", "5"), ("/a/d", "4"), ("/a-b", "1")]));
+    let sessions = vec![(SessionId(5), 4000)];
+    assert_eq!(head, Some(SnapshotHead { zxid: Zxid(5), digest: 7, sessions }));
+    assert_eq!(store.durable(), Some(Zxid(5)));
+}
+
+#[test]
+fn a_crash_leaves_the_tree_as_of_the_last_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    store.write(cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
+    assert_eq!(store.flush().unwrap(), Some(Zxid(1)));
+    store.write(cut(2, &[("/a", Some("2")), ("/b", Some("2"))])).unwrap();
+    assert_eq!(store.durable(), Some(Zxid(1)));
+
+    let (_dir, after) = crashed(&store);
+    assert_eq!(after.durable(), Some(Zxid(1)));
+    assert_eq!(content(&after).1, znodes(&[("/", ""), ("/a", "1")]));
+}
+
+#[test]
+fn a_whole_tree_takes_the_place_of_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    store.write(cut(1, &[("/", Some("")), ("/old", Some("1"))])).unwrap();
+    let whole = Cut { whole: true, ..cut(9, &[("/z", Some("1")), ("/", Some("")), ("/new", Some("2"))]) };
+    store.write(whole).unwrap();
+    store.write(cut(10, &[("/z", Some("3"))])).unwrap();
+    store.flush().unwrap();
+    drop(store);
+
+    let store = RocksStore::open(dir.path()).unwrap();
+    let (head, tree) = content(&store);
+    assert_eq!(head.unwrap().zxid, Zxid(10));
+    assert_eq!(tree, znodes(&[("/", ""), ("/new", "2"), ("/z", "3")]));
+}
+
+#[test]
+fn a_replacement_that_was_interrupted_is_completed_or_undone() {
+    let whole = |zxid| Cut { whole: true, ..cut(zxid, &[("/", Some("")), ("/new", Some("2"))]) };
+    for (renamed, expected) in [(false, 1), (true, 9)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = RocksStore::open(dir.path()).unwrap();
+        store.write(whole(1)).unwrap();
+        let head = SnapshotHead { zxid: Zxid(9), ..SnapshotHead::default() };
+        replace::build(&dir.path().join("db.new"), &head, &mut |sink| sink("/", &record(9, ""))).unwrap();
+        drop(store);
+        if renamed {
+            fs::rename(dir.path().join("db"), dir.path().join("db.old")).unwrap();
+        }
+        assert_eq!(RocksStore::open(dir.path()).unwrap().durable(), Some(Zxid(expected)));
+    }
+}
+
+#[test]
+fn trees_set_aside_outlive_the_database_up_to_their_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    for zxid in 1..=5 {
+        store.write(cut(zxid, &[("/", Some("")), ("/a", Some(&zxid.to_string()))])).unwrap();
+        store.keep(3).unwrap();
+    }
+    assert_eq!(store.kept().unwrap(), [Zxid(3), Zxid(4), Zxid(5)]);
+    store.write(cut(6, &[("/a", Some("6"))])).unwrap();
+    store.flush().unwrap();
+    drop(store);
+
+    fs::remove_dir_all(dir.path().join("db")).unwrap();
+    let store = RocksStore::open(dir.path()).unwrap();
+    assert_eq!(store.durable(), Some(Zxid(5)));
+    assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "5")]));
+}
+
+#[test]
+fn damage_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    let data = "x".repeat(1000);
+    store.write(cut(1, &[("/", Some("")), ("/a", Some(&data))])).unwrap();
+    store.flush().unwrap();
+    drop(store);
+
+    let file = fs::read_dir(dir.path().join("db"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[500] ^= 1;
+    fs::write(&file, bytes).unwrap();
+
+    let store = RocksStore::open(dir.path()).unwrap();
+    let error = store.load(&mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("move this directory away"), "{error}");
+}
