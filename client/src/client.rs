@@ -8,11 +8,11 @@ use bytes::{Bytes, BytesMut};
 use jute::data::{Acl, Stat};
 use jute::proto::{
     AddWatchRequest, CheckWatchesRequest, Create2Response, CreateRequest, CreateResponse, CreateTtlRequest,
-    DeleteRequest, ExistsRequest, ExistsResponse, GetAclRequest, GetAclResponse,
-    GetAllChildrenNumberRequest, GetAllChildrenNumberResponse, GetChildren2Request, GetChildren2Response,
-    GetChildrenRequest, GetChildrenResponse, GetDataRequest, GetDataResponse, GetEphemeralsRequest,
-    GetEphemeralsResponse, ReconfigRequest, RemoveWatchesRequest, SetAclRequest, SetAclResponse,
-    SetDataRequest, SetDataResponse, SyncRequest, WhoAmIResponse,
+    DeleteRequest, ExistsRequest, ExistsResponse, GetAclRequest, GetAclResponse, GetAllChildrenNumberRequest,
+    GetAllChildrenNumberResponse, GetChildren2Request, GetChildren2Response, GetChildrenRequest,
+    GetChildrenResponse, GetDataRequest, GetDataResponse, GetEphemeralsRequest, GetEphemeralsResponse,
+    ReconfigRequest, RemoveWatchesRequest, SetAclRequest, SetAclResponse, SetDataRequest, SetDataResponse,
+    SyncRequest, WhoAmIResponse,
 };
 use jute::{AddWatchMode, ErrorCode, Jute, Op, Ustring, WatcherType};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -129,11 +129,7 @@ pub struct Client {
 
 /// Connecting, and what is known without asking.
 impl Client {
-    pub(crate) fn new(
-        commands: mpsc::UnboundedSender<Command>,
-        shared: Arc<Shared>,
-        chroot: Chroot,
-    ) -> Self {
+    pub(crate) fn new(commands: mpsc::UnboundedSender<Command>, shared: Arc<Shared>, chroot: Chroot) -> Self {
         Self { commands, shared, chroot }
     }
 
@@ -319,12 +315,7 @@ impl Client {
     ///
     /// # Errors
     /// `NoNode`, `BadVersion`, `InvalidAcl`; see [`Error`].
-    pub async fn set_acl(
-        &self,
-        path: &str,
-        acl: Vec<Acl>,
-        aversion: impl Into<Option<i32>>,
-    ) -> Result<Stat> {
+    pub async fn set_acl(&self, path: &str, acl: Vec<Acl>, aversion: impl Into<Option<i32>>) -> Result<Stat> {
         let body = SetAclRequest { path: self.chroot.resolve(path)?, acl, version: any(aversion.into()) };
         let body = self.ask(Op::SetAcl, path, &body, None).await?;
         Ok(decode::<SetAclResponse>(Op::SetAcl, &body)?.stat)
@@ -594,7 +585,9 @@ impl Client {
         let body = self.ask(Op::WhoAmI, "/", &Empty, None).await?;
         let known = decode::<WhoAmIResponse>(Op::WhoAmI, &body)?.client_info;
         let known = known.iter();
-        Ok(known.map(|id| Identity { scheme: id.auth_scheme.to_string(), user: id.user.to_string() }).collect())
+        Ok(known
+            .map(|id| Identity { scheme: id.auth_scheme.to_string(), user: id.user.to_string() })
+            .collect())
     }
 
     fn handle(&self) -> Handle {

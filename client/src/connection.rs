@@ -86,7 +86,9 @@ impl Driver {
             self.session.on_disconnected();
             let id = self.session.id();
             match lost {
-                Lost::Violation(_) | Lost::Frame(_) => warn!(%host, session = %id, %lost, "connection dropped"),
+                Lost::Violation(_) | Lost::Frame(_) => {
+                    warn!(%host, session = %id, %lost, "connection dropped")
+                }
                 _ => debug!(%host, session = %id, %lost, "connection lost"),
             }
         }

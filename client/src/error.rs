@@ -101,9 +101,9 @@ impl Error {
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match self {
-            Self::ConnectionLost { op } | Self::Timeout { op, sent: true, .. } | Self::BadReply { op, .. } => {
-                op.kind() == OpKind::Write && *op != Op::Sync
-            }
+            Self::ConnectionLost { op }
+            | Self::Timeout { op, sent: true, .. }
+            | Self::BadReply { op, .. } => op.kind() == OpKind::Write && *op != Op::Sync,
             _ => false,
         }
     }

@@ -2,9 +2,7 @@
 
 use jute::data::Stat;
 use jute::multi::{MultiOp, MultiRequest, MultiResponse, MultiResult as Part};
-use jute::proto::{
-    CheckVersionRequest, DeleteRequest, GetChildrenRequest, GetDataRequest, SetDataRequest,
-};
+use jute::proto::{CheckVersionRequest, DeleteRequest, GetChildrenRequest, GetDataRequest, SetDataRequest};
 use jute::reader::Flaw;
 use jute::{DecodeError, ErrorCode, Op};
 
@@ -29,8 +27,8 @@ pub enum MultiResult {
     Created {
         /// With the number that a sequential mode appended.
         path: String,
-        /// The new znode's.
-        stat: Stat,
+        /// The new znode's; servers before 3.9 tell it of containers and TTL znodes only.
+        stat: Option<Stat>,
     },
     /// Of `set`.
     Set(Stat),
@@ -45,7 +43,7 @@ impl<'c> Multi<'c> {
         Self { client, parts: MultiRequest::default(), flaw: None }
     }
 
-    /// See [`Client::create_with_stat`].
+    /// See [`Client::create`].
     pub fn create(self, path: &str, data: impl Into<Data>, options: impl Into<CreateOptions>) -> Self {
         let Data(data) = data.into();
         let create = encode_create(self.client.chroot_ref(), Op::Create2, path, data, &options.into());
@@ -94,15 +92,17 @@ impl<'c> Multi<'c> {
     }
 
     fn result(&self, part: Part) -> Result<MultiResult> {
+        let created = |path: &str, stat| MultiResult::Created {
+            path: self.client.chroot_ref().strip(path).to_owned(),
+            stat,
+        };
         Ok(match part {
-            Part::Create2(created) => MultiResult::Created {
-                path: self.client.chroot_ref().strip(&created.path).to_owned(),
-                stat: created.stat,
-            },
+            Part::Create(znode) => created(&znode.path, None),
+            Part::Create2(znode) => created(&znode.path, Some(znode.stat)),
             Part::SetData(stat) => MultiResult::Set(stat),
             Part::Delete => MultiResult::Deleted,
             Part::Check => MultiResult::Checked,
-            Part::Create(_) | Part::GetData(_) | Part::GetChildren(_) | Part::Error(_) => {
+            Part::GetData(_) | Part::GetChildren(_) | Part::Error(_) => {
                 return Err(out_of_place(Op::Multi));
             }
         })

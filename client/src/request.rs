@@ -16,7 +16,11 @@ pub(crate) type ReplySender = oneshot::Sender<Result<Reply, Error>>;
 pub(crate) enum Command {
     Request(Request),
     /// Authenticate this connection and all that follow.
-    Authenticate { scheme: Ustring, auth: Bytes, reply: ReplySender },
+    Authenticate {
+        scheme: Ustring,
+        auth: Bytes,
+        reply: ReplySender,
+    },
     /// A persistent watch's, or a one-shot watch's, handle was dropped.
     Forget(WatchId),
     /// Other servers from now on.

@@ -496,14 +496,7 @@ impl Session {
         Ok(())
     }
 
-    fn answer(
-        &mut self,
-        op: Op,
-        err: i32,
-        body: Bytes,
-        reply: ReplySender,
-        effect: Option<WatchEffect>,
-    ) {
+    fn answer(&mut self, op: Op, err: i32, body: Bytes, reply: ReplySender, effect: Option<WatchEffect>) {
         let code = (err != 0).then(|| ErrorCode::from_code(err).unwrap_or(ErrorCode::SystemError));
         match effect {
             Some(WatchEffect::Set(mut watch)) => {
