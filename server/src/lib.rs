@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod config;
+pub mod metrics;
 pub mod node;
 pub mod pipeline;
 pub mod session;
