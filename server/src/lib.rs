@@ -5,6 +5,7 @@ pub mod config;
 pub mod metrics;
 pub mod node;
 pub mod pipeline;
+pub mod runtime;
 pub mod session;
 pub mod storage;
 pub mod tree;

@@ -1,0 +1,14 @@
+//! The rim: everything that touches sockets, clocks and threads.
+
+pub mod four_letter;
+mod java;
+#[cfg(test)]
+mod test_view;
+mod version;
+mod view;
+
+pub use version::{FULL_VERSION, VERSION};
+pub use view::{
+    Channel, ConnectionInfo, Mode, Refusal, RequestStats, ServerView, SessionInfo, Snapshot, Statistics,
+    Watch,
+};
