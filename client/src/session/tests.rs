@@ -622,10 +622,13 @@ proptest! {
                     world.session.on_disconnected();
                     on_the_wire.clear();
                 }
-                Step::Pass(ms) => if !world.pass(Duration::from_millis(ms)) {
-                    world.session.on_disconnected();
-                    on_the_wire.clear();
-                },
+                Step::Pass(ms) => {
+                    let alive = world.pass(Duration::from_millis(ms));
+                    if !alive {
+                        world.session.on_disconnected();
+                        on_the_wire.clear();
+                    }
+                }
                 Step::Close => drop(world.close()),
                 _ => {}
             }

@@ -6,12 +6,7 @@ fn event(kind: EventType, path: &str) -> WatcherEvent {
     WatcherEvent { event_type: kind.code(), state: 3, path: path.into() }
 }
 
-fn oneshot(
-    watches: &mut Watches,
-    id: u64,
-    kind: WatchKind,
-    path: &str,
-) -> oneshot::Receiver<RawEvent> {
+fn oneshot(watches: &mut Watches, id: u64, kind: WatchKind, path: &str) -> oneshot::Receiver<RawEvent> {
     let (sink, received) = oneshot::channel();
     let sink = Sink::Oneshot(sink);
     assert!(watches.add(Registration { id: WatchId(id), path: path.into(), kind, sink }));
