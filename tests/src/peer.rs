@@ -1,0 +1,55 @@
+//! The peers that `scripts/install-test-peers.sh` installs, and where they are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::service::Service;
+use crate::zkserver::target_dir;
+
+/// Where Debian puts its jars.
+pub const JARS: &str = "/usr/share/java";
+/// The Java shell's script.
+pub const ZKCLI_SH: &str = "/usr/share/zookeeper/bin/zkCli.sh";
+/// The C client's shell.
+pub const CLI_MT: &str = "/usr/lib/zookeeper/bin/cli_mt";
+
+/// Flags with which a JVM starts fast and stays small.
+pub const QUICK_JVM: [&str; 3] = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+
+/// Starts the Java server.
+pub fn start() -> Result<Service> {
+    Service::start("java", |config| {
+        installed(&Path::new(JARS).join("zookeeper.jar"))?;
+        let mut command = Command::new("java");
+        command
+            .args(QUICK_JVM)
+            .arg("-Dznode.container.checkIntervalMs=500")
+            .arg("-cp")
+            .arg(class_path(&["zookeeper.jar", "slf4j-nop.jar"]))
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(config);
+        Ok(command)
+    })
+}
+
+/// A class path of `jars` out of [`JARS`].
+pub fn class_path(jars: &[&str]) -> String {
+    let paths: Vec<_> = jars.iter().map(|jar| format!("{JARS}/{jar}")).collect();
+    paths.join(":")
+}
+
+/// The Python interpreter that has kazoo, in the virtual environment made by the installing script.
+pub fn kazoo_python() -> Result<PathBuf> {
+    let python = target_dir().join("peers/kazoo-2.10.0/bin/python");
+    installed(&python)?;
+    Ok(python)
+}
+
+/// # Errors
+/// When `path` is missing; the error says which script installs it.
+pub fn installed(path: &Path) -> Result<()> {
+    ensure!(path.exists(), "{} is missing: scripts/install-test-peers.sh installs it", path.display());
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! A server under test: its directory, its port, and the process that serves it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::process::{Process, wait_until};
+
+/// A JVM on a busy machine takes its time.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// `super:secret`, as the digest scheme keeps it: with it the scripts become the super user.
+const SUPER_DIGEST: &str = "super:lK75jTNcA+U9vtVEw5vB51mj/w4=";
+
+/// How to call a server's program with a configuration file.
+pub type Launch = fn(config: &Path) -> Result<Command>;
+
+/// A running server, alone on a port and in a directory that goes when it is dropped.
+#[derive(Debug)]
+pub struct Service {
+    name: &'static str,
+    address: SocketAddr,
+    process: Process,
+    dir: TempDir,
+}
+
+impl Service {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer in time; the error holds its log.
+    pub fn start(name: &'static str, launch: Launch) -> Result<Self> {
+        // Another process can take the port between our asking for a free one and the server's binding it.
+        let mut last = None;
+        for _ in 0..3 {
+            match Self::try_start(name, launch) {
+                Ok(service) => return Ok(service),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("three attempts were made"))
+    }
+
+    fn try_start(name: &'static str, launch: Launch) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir()?;
+        let address = free_address()?;
+        let config = dir.path().join("zoo.cfg");
+        fs::write(&config, configuration(dir.path(), address))?;
+        let log = dir.path().join("server.log");
+        let process = Process::spawn_logging_to(launch(&config)?.current_dir(dir.path()), &log)?;
+        let mut service = Self { name, address, process, dir };
+        service.wait_until_serving().with_context(|| {
+            format!("{name} at {address}; its log:\n{}", fs::read_to_string(&log).unwrap_or_default())
+        })?;
+        Ok(service)
+    }
+
+    fn wait_until_serving(&mut self) -> Result<()> {
+        let mut ended = None;
+        let address = self.address;
+        let process = &mut self.process;
+        let decided = wait_until(START_LIMIT, || {
+            ended = process.try_wait().ok().flatten();
+            ended.is_some() || four_letter_word(address, "srvr").is_ok_and(|answer| answer.contains("Mode:"))
+        });
+        match ended {
+            Some(status) => bail!("ended with {status} before it served"),
+            None if !decided => bail!("does not serve after {START_LIMIT:?}"),
+            None => Ok(()),
+        }
+    }
+
+    /// What the tests call it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Where clients find it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its directory, with `zoo.cfg`, `server.log` and `data`.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
+    }
+}
+
+/// Asks the server at `address` one of its four-letter words.
+pub fn four_letter_word(address: SocketAddr, word: &str) -> Result<String> {
+    let limit = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(word.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The folder of one interoperability script, `tests/interop/<name>`.
+pub fn interop_dir(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("interop").join(name)
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// One configuration for both servers. Short ticks make sessions expire, and containers go, while a test looks on.
+fn configuration(dir: &Path, address: SocketAddr) -> String {
+    format!(
+        "tickTime=500\n\
+         maxSessionTimeout=60000\n\
+         dataDir={}\n\
+         clientPort={}\n\
+         clientPortAddress={}\n\
+         maxClientCnxns=0\n\
+         admin.enableServer=false\n\
+         extendedTypesEnabled=true\n\
+         enforceQuota=true\n\
+         4lw.commands.whitelist=*\n\
+         DigestAuthenticationProvider.superDigest={SUPER_DIGEST}\n",
+        dir.join("data").display(),
+        address.port(),
+        address.ip(),
+    )
+}
