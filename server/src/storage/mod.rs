@@ -15,14 +15,18 @@
 //! What is durable when: a txn, once [`TxnLog::sync`] has returned; a snapshot, once [`SnapshotStore::flush`]
 //! has. The log is kept from the oldest snapshot on, so any crash in between costs nothing.
 
+pub mod data_dir;
 pub mod disk;
 pub mod epoch_file;
 mod error;
+pub mod java_snapshot;
+pub mod purge;
 mod rocks;
 mod sim_disk;
 pub mod snapshot;
 pub mod txn_log;
 
+pub use data_dir::{DataDirs, DataLock};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use epoch_file::{EpochFiles, Epochs};
 pub use error::{Error, LogFlaw, Result};

@@ -47,7 +47,7 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// When the disk fails.
     fn flush(&mut self) -> Result<Option<Zxid>>;
 
-    /// Stores a whole tree in place of what is there; `feed` gives it to the sink, in any order. Durable when it
+    /// Stores a whole tree in place of what is there; `feed` gives it to the sink, in any order, the root as "" or "/". Durable when it
     /// returns; until then, a crash leaves the old tree.
     ///
     /// # Errors
@@ -58,11 +58,20 @@ pub trait SnapshotStore: fmt::Debug + Send {
         feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
     ) -> Result<()>;
 
-    /// Sets the stored tree aside as it is, and lets go of all earlier ones but `count - 1`.
+    /// The zxid of the last [`SnapshotStore::replace`], up to which the log may lack txns.
+    fn replaced_at(&self) -> Option<Zxid>;
+
+    /// Sets the stored tree aside as it is, durably.
     ///
     /// # Errors
     /// When the disk fails.
-    fn keep(&mut self, count: usize) -> Result<()>;
+    fn keep(&mut self) -> Result<()>;
+
+    /// Lets go of the trees that were set aside before `zxid`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn release_before(&mut self, zxid: Zxid) -> Result<()>;
 
     /// The zxids of the trees that were set aside, oldest first.
     ///
@@ -82,6 +91,7 @@ pub struct MemoryStore {
 #[derive(Debug, Clone, Default)]
 struct MemoryTree {
     head: SnapshotHead,
+    replaced_at: Option<Zxid>,
     znodes: BTreeMap<String, ZnodeRecord>,
 }
 
@@ -111,6 +121,7 @@ impl SnapshotStore for MemoryStore {
         let tree = self.current.get_or_insert_default();
         if cut.whole {
             tree.znodes.clear();
+            tree.replaced_at = Some(cut.zxid);
         }
         for (path, record) in cut.znodes {
             match record {
@@ -134,18 +145,26 @@ impl SnapshotStore for MemoryStore {
     ) -> Result<()> {
         let mut znodes = BTreeMap::new();
         feed(&mut |path, record| {
+            let path = if path.is_empty() { "/" } else { path };
             znodes.insert(path.to_owned(), record.clone());
             Ok(())
         })?;
-        self.current = Some(MemoryTree { head: head.clone(), znodes });
+        self.current = Some(MemoryTree { head: head.clone(), replaced_at: Some(head.zxid), znodes });
         self.flush().map(drop)
     }
 
-    fn keep(&mut self, count: usize) -> Result<()> {
+    fn replaced_at(&self) -> Option<Zxid> {
+        self.current.as_ref().and_then(|tree| tree.replaced_at)
+    }
+
+    fn keep(&mut self) -> Result<()> {
         self.flush()?;
         self.kept.extend(self.durable.clone());
-        let surplus = self.kept.len().saturating_sub(count);
-        self.kept.drain(..surplus);
+        Ok(())
+    }
+
+    fn release_before(&mut self, zxid: Zxid) -> Result<()> {
+        self.kept.retain(|tree| tree.head.zxid >= zxid);
         Ok(())
     }
 

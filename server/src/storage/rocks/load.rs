@@ -60,7 +60,7 @@ fn read(db: &DB, path: &Path, sender: &SyncSender<Batch>) -> Result<()> {
         }
         rows.next();
     }
-    rows.status().map_err(|error| damaged(path, &error.to_string()))?;
+    rows.status().map_err(|error| damaged(path, error.as_ref()))?;
     let _ = sender.send(batch);
     Ok(())
 }

@@ -47,6 +47,7 @@ pub struct RocksStore {
     db: Option<DB>,
     written: Option<SnapshotHead>,
     durable: Option<Zxid>,
+    replaced_at: Option<Zxid>,
     sessions: BTreeMap<SessionId, i32>,
 }
 
@@ -81,6 +82,7 @@ impl RocksStore {
             db: Some(db),
             written: None,
             durable: None,
+            replaced_at: None,
             sessions: BTreeMap::new(),
         };
         store.written = store.read_head()?;
@@ -100,17 +102,18 @@ impl RocksStore {
     fn failed(&self) -> impl Fn(rocksdb::Error) -> Error + use<> {
         let path = self.path();
         move |source| match source.kind() {
-            rocksdb::ErrorKind::Corruption => damaged(&path, &source.to_string()),
+            rocksdb::ErrorKind::Corruption => damaged(&path, source.as_ref()),
             _ => Error::Database { path: path.clone(), source },
         }
     }
 
-    fn read_head(&self) -> Result<Option<SnapshotHead>> {
+    fn read_head(&mut self) -> Result<Option<SnapshotHead>> {
         let Some(value) = self.db().get(HEAD_KEY).map_err(self.failed())? else {
             return Ok(None);
         };
-        let (zxid, digest) =
+        let (zxid, digest, replaced_at) =
             decode_head(&value).ok_or_else(|| damaged(&self.path(), "its head is of an unknown format"))?;
+        self.replaced_at = replaced_at;
         let mut sessions = Vec::new();
         let mut rows = self.db().raw_iterator_cf(family(self.db(), SESSIONS));
         rows.seek_to_first();
@@ -177,7 +180,7 @@ impl SnapshotStore for RocksStore {
             }
         }
         self.batch_sessions(&cut.sessions, &mut batch);
-        batch.put(HEAD_KEY, encode_head(cut.zxid, cut.digest));
+        batch.put(HEAD_KEY, encode_head(cut.zxid, cut.digest, self.replaced_at));
         self.db().write_without_wal(batch).map_err(self.failed())?;
         self.written = Some(SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions });
         Ok(())
@@ -204,27 +207,35 @@ impl SnapshotStore for RocksStore {
         self.sessions = head.sessions.iter().copied().collect();
         self.written = Some(head.clone());
         self.durable = Some(head.zxid);
+        self.replaced_at = Some(head.zxid);
         info!(zxid = %head.zxid, "whole snapshot written");
         Ok(())
     }
 
-    fn keep(&mut self, count: usize) -> Result<()> {
+    fn replaced_at(&self) -> Option<Zxid> {
+        self.replaced_at
+    }
+
+    fn keep(&mut self) -> Result<()> {
         let Some(zxid) = self.flush()? else {
             return Ok(());
         };
         let copy = self.dir.join(format!("db.{:x}", zxid.0));
-        if !copy.exists() {
-            let unfinished = self.dir.join("db.tmp");
-            remove_dir(&unfinished)?;
-            Checkpoint::new(self.db())
-                .and_then(|checkpoint| checkpoint.create_checkpoint(&unfinished))
-                .map_err(self.failed())?;
-            fs::rename(&unfinished, &copy).during("rename", &copy)?;
-            sync_dir(&self.dir)?;
+        if copy.exists() {
+            return Ok(());
         }
-        let copies = copies(&self.dir)?;
-        let surplus = copies.len().saturating_sub(count.max(1));
-        copies.iter().take(surplus).try_for_each(|(_, path)| remove_dir(path))
+        let unfinished = self.dir.join("db.tmp");
+        remove_dir(&unfinished)?;
+        Checkpoint::new(self.db())
+            .and_then(|checkpoint| checkpoint.create_checkpoint(&unfinished))
+            .map_err(self.failed())?;
+        fs::rename(&unfinished, &copy).during("rename", &copy)?;
+        sync_dir(&self.dir)
+    }
+
+    fn release_before(&mut self, zxid: Zxid) -> Result<()> {
+        let old = copies(&self.dir)?.into_iter().filter(|(copy, _)| *copy < zxid);
+        old.map(|(_, path)| path).try_for_each(|path| remove_dir(&path))
     }
 
     fn kept(&self) -> Result<Vec<Zxid>> {
@@ -295,7 +306,7 @@ fn open_database(path: &Path) -> Result<DB> {
     let families =
         ["default", ZNODES, SESSIONS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
     DB::open_cf_descriptors(&options, path, families).map_err(|source| match source.kind() {
-        rocksdb::ErrorKind::Corruption => damaged(path, &source.to_string()),
+        rocksdb::ErrorKind::Corruption => damaged(path, source.as_ref()),
         _ => Error::Database { path: path.to_owned(), source },
     })
 }
@@ -333,17 +344,22 @@ fn flush(db: &DB) -> std::result::Result<(), rocksdb::Error> {
     db.flush_cfs_opt(&families, &FlushOptions::default())
 }
 
-fn encode_head(zxid: Zxid, digest: u64) -> Vec<u8> {
-    [&[FORMAT][..], &zxid.0.to_be_bytes(), &digest.to_be_bytes()].concat()
+/// The format, the cut's zxid and digest, and when the tree was last written as a whole, -1 being never.
+fn encode_head(zxid: Zxid, digest: u64, replaced_at: Option<Zxid>) -> Vec<u8> {
+    let replaced_at = replaced_at.map_or(-1, |zxid| zxid.0);
+    [&[FORMAT][..], &zxid.0.to_be_bytes(), &digest.to_be_bytes(), &replaced_at.to_be_bytes()].concat()
 }
 
-fn decode_head(value: &[u8]) -> Option<(Zxid, u64)> {
+fn decode_head(value: &[u8]) -> Option<(Zxid, u64, Option<Zxid>)> {
     let (format, rest) = value.split_first()?;
-    let (zxid, digest) = rest.split_at_checked(8)?;
-    (*format == FORMAT).then_some((
-        Zxid(i64::from_be_bytes(zxid.try_into().ok()?)),
-        u64::from_be_bytes(digest.try_into().ok()?),
-    ))
+    let (numbers, []) = rest.as_chunks::<8>() else {
+        return None;
+    };
+    let [zxid, digest, replaced_at] = numbers else {
+        return None;
+    };
+    let replaced_at = Some(Zxid(i64::from_be_bytes(*replaced_at))).filter(|zxid| zxid.0 >= 0);
+    (*format == FORMAT).then_some((Zxid(i64::from_be_bytes(*zxid)), u64::from_be_bytes(*digest), replaced_at))
 }
 
 fn damaged(path: &Path, what: &str) -> Error {

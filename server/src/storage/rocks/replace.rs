@@ -48,7 +48,7 @@ fn fill(db: &DB, head: &SnapshotHead, runs: &[PathBuf]) -> std::result::Result<(
     for (session, timeout_ms) in &head.sessions {
         batch.put_cf(family(db, SESSIONS), session.0.to_be_bytes(), timeout_ms.to_be_bytes());
     }
-    batch.put(HEAD_KEY, encode_head(head.zxid, head.digest));
+    batch.put(HEAD_KEY, encode_head(head.zxid, head.digest, Some(head.zxid)));
     db.write_without_wal(batch)?;
     flush(db)
 }

@@ -128,8 +128,9 @@ fn trees_set_aside_outlive_the_database_up_to_their_number() {
     let mut store = RocksStore::open(dir.path()).unwrap();
     for zxid in 1..=5 {
         store.write(cut(zxid, &[("/", Some("")), ("/a", Some(&zxid.to_string()))])).unwrap();
-        store.keep(3).unwrap();
+        store.keep().unwrap();
     }
+    store.release_before(Zxid(3)).unwrap();
     assert_eq!(store.kept().unwrap(), [Zxid(3), Zxid(4), Zxid(5)]);
     store.write(cut(6, &[("/a", Some("6"))])).unwrap();
     store.flush().unwrap();
