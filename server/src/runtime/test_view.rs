@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::four_letter::TraceMask;
 use super::{
     Channel, ConnectionInfo, Mode, Refusal, RequestStats, ServerView, SessionInfo, Snapshot, Statistics,
     Watch,
@@ -27,6 +28,7 @@ pub(super) struct TestView {
     pub(super) registry: Registry,
     pub(super) serving: AtomicBool,
     pub(super) resets: AtomicU32,
+    pub(super) trace_mask: TraceMask,
     pub(super) restored: Mutex<Vec<u8>>,
 }
 
@@ -39,6 +41,7 @@ impl TestView {
             registry: Registry::default(),
             serving: AtomicBool::new(true),
             resets: AtomicU32::new(0),
+            trace_mask: TraceMask::default(),
             restored: Mutex::default(),
         }
     }
@@ -144,9 +147,13 @@ impl ServerView for TestView {
         Some((Zxid(0x1f), 1_795_239_634))
     }
 
-    fn authorize(&self, _: IpAddr, scheme: &str, auth: &[u8]) -> Result<(), Refusal> {
+    fn trace_mask(&self) -> &TraceMask {
+        &self.trace_mask
+    }
+
+    fn authorize(&self, _: IpAddr, scheme: &str, auth: Option<&[u8]>) -> Result<(), Refusal> {
         match (scheme, auth) {
-            ("digest", b"root:secret") => Ok(()),
+            ("digest", Some(b"root:secret")) => Ok(()),
             ("digest", _) => Err(Refusal::NotAuthorized),
             _ => Err(Refusal::NotAuthenticated),
         }

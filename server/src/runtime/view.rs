@@ -11,6 +11,8 @@ use crate::metrics::{Gauges, Registry};
 use crate::session::SessionId;
 use crate::zab::Zxid;
 
+use super::four_letter::TraceMask;
+
 /// A running server, as its operators see it. Lists come in an order that does not change without a reason.
 pub trait ServerView: Send + Sync {
     /// What it was told.
@@ -47,11 +49,13 @@ pub trait ServerView: Send + Sync {
     fn log_dir_bytes(&self) -> u64;
     /// The newest snapshot's zxid, and when it was written, in seconds since 1970.
     fn last_snapshot(&self) -> Option<(Zxid, i64)>;
+    /// What `stmk` sets and `gtmk` shows.
+    fn trace_mask(&self) -> &TraceMask;
     /// Whether the one at `address`, with what it says of itself, may do everything to the root.
     ///
     /// # Errors
     /// Why not.
-    fn authorize(&self, address: IpAddr, scheme: &str, auth: &[u8]) -> Result<(), Refusal>;
+    fn authorize(&self, address: IpAddr, scheme: &str, auth: Option<&[u8]>) -> Result<(), Refusal>;
     /// Writes the whole tree in Java's snapshot format, to be read from the beginning.
     ///
     /// # Errors

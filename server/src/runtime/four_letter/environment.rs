@@ -7,7 +7,7 @@ use crate::runtime::FULL_VERSION;
 
 /// What `envi` and the admin server's `environment` show, in Java's order. What only a Java process has is left
 /// out, but for `java.version`, which says what this is instead.
-pub(crate) fn environment() -> Vec<(&'static str, String)> {
+pub(in crate::runtime) fn environment() -> Vec<(&'static str, String)> {
     let variable = |name: &str| env::var(name).unwrap_or_default();
     let file = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     let memory = memory_mib();

@@ -9,7 +9,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use environment::environment;
+pub(super) use environment::environment;
+pub(super) use pages::{monitor_lines, version_dir};
 
 use super::ServerView;
 
@@ -102,7 +103,7 @@ impl Word {
 
 /// The page that answers `word`; afterwards the connection is closed. `argument` are the bytes that follow it.
 #[must_use]
-pub fn answer(word: Word, argument: &[u8], view: &dyn ServerView, trace_mask: &TraceMask) -> String {
+pub fn answer(word: Word, argument: &[u8], view: &dyn ServerView) -> String {
     if word == Word::TelnetClose {
         return String::new();
     }
@@ -112,10 +113,10 @@ pub fn answer(word: Word, argument: &[u8], view: &dyn ServerView, trace_mask: &T
     match word {
         Word::Ruok => return "imok".to_owned(),
         Word::Envi => return pages::envi(),
-        Word::Gtmk => return trace_mask.value().to_string(),
+        Word::Gtmk => return view.trace_mask().value().to_string(),
         Word::Stmk => {
             let mask = <[u8; 8]>::try_from(argument).map_or(0, i64::from_be_bytes);
-            trace_mask.set(mask);
+            view.trace_mask().set(mask);
             return mask.to_string();
         }
         Word::Isro => return pages::isro(view).to_owned(),

@@ -131,7 +131,7 @@ pub(super) fn conf(view: &dyn ServerView) -> String {
 }
 
 /// Files live in `version-2` below the configured directory, and that is what Java shows.
-pub(crate) fn version_dir(dir: &Path) -> String {
+pub(in crate::runtime) fn version_dir(dir: &Path) -> String {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     dir.join("version-2").display().to_string()
 }
@@ -199,7 +199,7 @@ pub(super) fn mntr(view: &dyn ServerView) -> String {
 }
 
 /// The metrics, for `mntr` and the admin server's `monitor`.
-pub(crate) fn monitor_lines(view: &dyn ServerView) -> Vec<(String, Number)> {
+pub(in crate::runtime) fn monitor_lines(view: &dyn ServerView) -> Vec<(String, Number)> {
     view.registry().dump(&view.gauges())
 }
 

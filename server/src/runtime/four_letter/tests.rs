@@ -7,7 +7,7 @@ use crate::runtime::test_view::TestView;
 
 fn ask(word: &str, view: &TestView) -> String {
     let bytes = <[u8; 4]>::try_from(word.as_bytes()).unwrap();
-    answer(Word::from_bytes(bytes).unwrap(), &[], view, &TraceMask::default())
+    answer(Word::from_bytes(bytes).unwrap(), &[], view)
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn a_server_that_does_not_serve_says_so() {
 
 #[test]
 fn the_trace_mask_is_what_was_set() {
-    let (view, mask) = (TestView::new(""), TraceMask::default());
-    assert_eq!(answer(Word::Stmk, &118i64.to_be_bytes(), &view, &mask), "118");
-    assert_eq!(answer(Word::Gtmk, &[], &view, &mask), "118");
+    let view = TestView::new("");
+    assert_eq!(answer(Word::Stmk, &118i64.to_be_bytes(), &view), "118");
+    assert_eq!(answer(Word::Gtmk, &[], &view), "118");
     assert_eq!(Word::Stmk.argument_len(), 8);
 }
 
@@ -146,7 +146,7 @@ fn the_trace_mask_is_what_was_set() {
 fn a_frame_length_is_no_word() {
     assert_eq!(Word::from_bytes(45i32.to_be_bytes()), None);
     assert_eq!(Word::from_bytes(*b"stat"), Some(Word::Stat));
-    assert_eq!(answer(Word::TelnetClose, &[], &TestView::new(""), &TraceMask::default()), "");
+    assert_eq!(answer(Word::TelnetClose, &[], &TestView::new("")), "");
 }
 
 #[test]
