@@ -5,6 +5,8 @@ use std::sync::Arc;
 use ecow::EcoString;
 use jute::data::{Acl, StatPersisted};
 
+use super::Tree;
+use super::path;
 use crate::session::SessionId;
 use crate::zab::Zxid;
 
@@ -30,10 +32,83 @@ pub struct Cut {
     pub zxid: Zxid,
     /// The tree's digest there; 0 when digests are off.
     pub digest: u64,
-    /// Changed and new znodes (`Some`), deleted ones (`None`), by full path ("/" is the root).
+    /// Changed and new znodes (`Some`), deleted ones (`None`), by full path ("/" is the root). A path stands
+    /// here once.
     pub znodes: Vec<(EcoString, Option<ZnodeRecord>)>,
     /// Every session there is, with its timeout in milliseconds.
     pub sessions: Vec<(SessionId, i32)>,
     /// The store's old content is to be dropped first: this cut is a whole tree.
     pub whole: bool,
+}
+
+/// What changed since the last cut.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    /// Ids of znodes that were marked dirty. Some may have gone since, or stand here twice because their id was
+    /// used again: the mark on the znode decides.
+    changed: Vec<u32>,
+    /// Paths of znodes that were in the last cut, or before it, and were deleted.
+    pub(super) deleted: Vec<EcoString>,
+}
+
+impl Tree {
+    /// At most so many znodes differ from the last cut.
+    #[must_use]
+    pub fn dirty_count(&self) -> usize {
+        self.dirty.changed.len() + self.dirty.deleted.len()
+    }
+
+    pub(super) fn mark_dirty(&mut self, id: u32) {
+        let node = &mut self.nodes[id];
+        if !node.is_dirty() {
+            node.set_dirty(true);
+            self.dirty.changed.push(id);
+        }
+    }
+
+    /// All that changed since the last cut, or since the tree was made or loaded.
+    pub fn take_cut(&mut self) -> Cut {
+        let Dirty { changed, deleted } = std::mem::take(&mut self.dirty);
+        let mut znodes = Vec::with_capacity(changed.len() + deleted.len());
+        // What was created anew stands among the changed.
+        znodes
+            .extend(deleted.into_iter().filter(|path| self.find_id(path).is_none()).map(|path| (path, None)));
+        for id in changed {
+            if self.nodes[id].is_dirty() {
+                self.settle(id);
+                znodes.push((self.path_of(id).into(), Some(self.znode(id).record())));
+            }
+        }
+        self.cut_of(znodes, false)
+    }
+
+    /// The whole tree, for a store that has nothing of it. The next [`Tree::take_cut`] goes on from here.
+    pub fn take_whole_cut(&mut self) -> Cut {
+        self.dirty.deleted.clear();
+        for id in std::mem::take(&mut self.dirty.changed) {
+            self.nodes[id].set_dirty(false);
+        }
+        let mut znodes = Vec::with_capacity(self.nodes.len());
+        let mut ids = Vec::with_capacity(self.nodes.len());
+        self.visit(|path, znode| {
+            let path = if path.is_empty() { path::ROOT } else { path };
+            znodes.push((path.into(), Some(znode.record())));
+            ids.push(znode.id);
+        });
+        for id in ids {
+            self.settle(id);
+        }
+        self.cut_of(znodes, true)
+    }
+
+    /// Notes that the store has, or is about to have, what `id` now is.
+    fn settle(&mut self, id: u32) {
+        let node = &mut self.nodes[id];
+        node.set_dirty(false);
+        node.set_stored(true);
+    }
+
+    fn cut_of(&self, znodes: Vec<(EcoString, Option<ZnodeRecord>)>, whole: bool) -> Cut {
+        Cut { zxid: self.last_zxid, digest: self.digest, znodes, sessions: self.sessions().collect(), whole }
+    }
 }

@@ -1,0 +1,164 @@
+//! From a full path to an entry, where entries know only their name and their parent.
+//!
+//! A path of depth `n` is stored as one component; the table holds nothing but ids. A lookup hashes the whole
+//! path once, probes once, and confirms by walking up from the entry found, whose ancestors are in the cache.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+
+use super::slab::Slab;
+
+/// The id of the root, which every slab of entries holds first, which is its own parent, and which is not in
+/// the index.
+pub(crate) const ROOT_ID: u32 = 0;
+
+/// How many tables there are: growing moves one of them only, so that no single insert pays for moving all.
+const PARTS: usize = 256;
+
+/// One component of a path, and what stands before it.
+pub(crate) trait Component {
+    fn name(&self) -> &str;
+    fn parent(&self) -> u32;
+}
+
+/// Finds entries of a [`Slab`] by their full path.
+pub(crate) struct PathIndex {
+    parts: Vec<HashTable<u32>>,
+    hasher: FixedState,
+}
+
+impl PathIndex {
+    /// `seed` makes the places of paths in the tables unforeseeable to clients, who choose the paths: else they
+    /// could choose many that meet in one place. Nothing that can be seen depends on it.
+    pub(crate) fn new(seed: u64) -> Self {
+        let parts = std::iter::repeat_with(HashTable::new).take(PARTS).collect();
+        Self { parts, hasher: FixedState::with_seed(seed) }
+    }
+
+    /// Makes room for `more` entries.
+    pub(crate) fn reserve<T: Component>(&mut self, slab: &Slab<T>, more: usize) {
+        // Paths spread unevenly: a part gets its mean and a few standard deviations more.
+        let mean = more / PARTS;
+        let share = mean + 4 * mean.isqrt();
+        for part in &mut self.parts {
+            part.reserve(share, rehash(slab, &self.hasher));
+        }
+    }
+
+    /// The entry with this path.
+    pub(crate) fn find<T: Component>(&self, slab: &Slab<T>, path: &str) -> Option<u32> {
+        if matches!(path, "/" | "") {
+            return Some(ROOT_ID);
+        }
+        let hash = self.hash(path.as_bytes());
+        self.parts[part_of(hash)].find(hash, |&id| is_path_of(slab, id, path)).copied()
+    }
+
+    /// Adds what `make` puts into the slab for `path`, unless it is there.
+    ///
+    /// # Errors
+    /// The id of what is there.
+    pub(crate) fn insert<T: Component>(
+        &mut self,
+        slab: &mut Slab<T>,
+        path: &str,
+        make: impl FnOnce(&mut Slab<T>) -> u32,
+    ) -> Result<u32, u32> {
+        let hash = self.hash(path.as_bytes());
+        let part = &mut self.parts[part_of(hash)];
+        match part.entry(hash, |&id| is_path_of(slab, id, path), rehash(slab, &self.hasher)) {
+            Slot::Occupied(there) => Err(*there.get()),
+            Slot::Vacant(place) => {
+                let id = make(slab);
+                place.insert(id);
+                Ok(id)
+            }
+        }
+    }
+
+    /// Forgets where `id` is, whose path is `path`.
+    pub(crate) fn remove(&mut self, path: &str, id: u32) {
+        let hash = self.hash(path.as_bytes());
+        if let Ok(found) = self.parts[part_of(hash)].find_entry(hash, |&other| other == id) {
+            found.remove();
+        }
+    }
+
+    fn hash(&self, path: &[u8]) -> u64 {
+        hash_with(&self.hasher, path)
+    }
+}
+
+impl std::fmt::Debug for PathIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let len: usize = self.parts.iter().map(HashTable::len).sum();
+        f.debug_struct("PathIndex").field("len", &len).finish_non_exhaustive()
+    }
+}
+
+fn hash_with(hasher: &FixedState, path: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(path);
+    hasher.finish()
+}
+
+/// Bits that the tables themselves use neither for the place (the lowest) nor for the tag (the highest seven).
+#[allow(clippy::cast_possible_truncation)]
+fn part_of(hash: u64) -> usize {
+    (hash >> 40) as usize % PARTS
+}
+
+/// Hashes entries anew when a table grows.
+fn rehash<T: Component>(slab: &Slab<T>, hasher: &FixedState) -> impl Fn(&u32) -> u64 {
+    let path = RefCell::new(Vec::new());
+    move |&id| {
+        let mut path = path.borrow_mut();
+        path.clear();
+        push_path(slab, id, &mut path);
+        hash_with(hasher, &path)
+    }
+}
+
+/// Walks up from `id`, eating `path` from its end.
+fn is_path_of<T: Component>(slab: &Slab<T>, mut id: u32, path: &str) -> bool {
+    let mut rest = path.as_bytes();
+    while id != ROOT_ID {
+        let entry = &slab[id];
+        let Some(before) =
+            rest.strip_suffix(entry.name().as_bytes()).and_then(|rest| rest.strip_suffix(b"/"))
+        else {
+            return false;
+        };
+        rest = before;
+        id = entry.parent();
+    }
+    rest.is_empty()
+}
+
+/// Appends the path of `id`; nothing for the root.
+pub(crate) fn push_path<T: Component>(slab: &Slab<T>, id: u32, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut at = id;
+    while at != ROOT_ID {
+        let entry = &slab[at];
+        // Back to front: the walk goes up. Reversed as a whole below.
+        out.extend(entry.name().bytes().rev());
+        out.push(b'/');
+        at = entry.parent();
+    }
+    out[start..].reverse();
+}
+
+/// The path of `id`, "/" for the root.
+pub(crate) fn path_of<T: Component>(slab: &Slab<T>, id: u32) -> String {
+    if id == ROOT_ID {
+        return "/".to_owned();
+    }
+    let mut path = Vec::new();
+    push_path(slab, id, &mut path);
+    String::from_utf8(path).expect("names are UTF-8, and so are they with slashes between")
+}
