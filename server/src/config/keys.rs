@@ -1,4 +1,4 @@
-//! Every key a `zoo.cfg` may hold. What each means stands in `conf/zoo.cfg`; a test holds the two together.
+//! Every key a `zoo.cfg` may hold. What each means stands in `conf/zoo_sample.cfg`; a test holds the two together.
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,12 +75,12 @@ impl Source {
         self.text(key).map(PathBuf::from)
     }
 
-    /// All keys that begin with `prefix`, with what follows it.
+    /// All keys that begin with `prefix` and have a value, with what follows the prefix.
     pub(super) fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         self.entries.iter().filter_map(move |(key, entry)| {
             let rest = key.strip_prefix(prefix)?;
             self.asked.borrow_mut().insert(key.clone());
-            Some((rest, entry))
+            (!entry.value.is_empty()).then_some((rest, entry))
         })
     }
 

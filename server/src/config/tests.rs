@@ -207,3 +207,45 @@ fn a_dynamic_file_holds_the_members_and_its_name_their_version() {
     assert_eq!(config.ensemble.version, 0x1f);
     assert_eq!(config.ensemble.voters().collect::<Vec<_>>(), [ServerId(4)]);
 }
+
+const SAMPLE: &str = include_str!("../../../conf/zoo_sample.cfg");
+
+/// The sample's `#key=value` lines.
+fn shown() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SAMPLE
+        .lines()
+        .filter_map(|line| line.strip_prefix('#')?.split_once('='))
+        .filter(|(key, _)| !key.contains(' '))
+}
+
+#[test]
+fn the_samples_are_valid() {
+    for text in [SAMPLE, include_str!("../../../conf/zoo.cfg")] {
+        let config = Config::parse(text, Path::new("sample"), &[]).unwrap();
+        assert_eq!(config.client, Some(HostPort { host: None, port: 2181 }));
+        assert_eq!(config.warnings, []);
+    }
+}
+
+#[test]
+fn the_sample_explains_every_key_and_no_other() {
+    let set = ["tickTime", "dataDir", "clientPort"];
+    let named: Vec<&str> = shown().map(|(key, _)| key).chain(set).collect();
+    let missing: Vec<&str> =
+        KEYS.iter().filter(|key| !named.iter().any(|name| key.is(name))).map(|key| key.name).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let unknown: Vec<&&str> = named.iter().filter(|name| find(name).is_none()).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn the_sample_shows_defaults() {
+    let plain = Config::parse(SAMPLE, Path::new("sample"), &[]).unwrap();
+    for (key, value) in shown() {
+        let text = format!("{SAMPLE}\n{key}={value}\n");
+        let mut config = Config::parse(&text, Path::new("sample"), &[]).unwrap();
+        config.text = plain.text.clone();
+        config.warnings.clear();
+        assert_eq!(config, plain, "{key}={value}");
+    }
+}
