@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use tempfile::TempDir;
 
 use crate::process::{Process, wait_until};
@@ -25,6 +25,7 @@ pub type Launch = fn(config: &Path) -> Result<Command>;
 #[derive(Debug)]
 pub struct Service {
     name: &'static str,
+    launch: Launch,
     address: SocketAddr,
     process: Process,
     dir: TempDir,
@@ -54,11 +55,29 @@ impl Service {
         fs::write(&config, configuration(dir.path(), address))?;
         let log = dir.path().join("server.log");
         let process = Process::spawn_logging_to(launch(&config)?.current_dir(dir.path()), &log)?;
-        let mut service = Self { name, address, process, dir };
-        service.wait_until_serving().with_context(|| {
-            format!("{name} at {address}; its log:\n{}", fs::read_to_string(&log).unwrap_or_default())
-        })?;
+        let mut service = Self { name, launch, address, process, dir };
+        service.wait_until_serving()?;
         Ok(service)
+    }
+
+    /// Ends it as `kill -9` does.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        Ok(self.process.kill()?)
+    }
+
+    /// Starts it again, in the same directory and on the same port, and waits until it answers.
+    ///
+    /// # Errors
+    /// See [`Service::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        let dir = self.dir.path();
+        let mut command = (self.launch)(&dir.join("zoo.cfg"))?;
+        self.process = Process::spawn_logging_to(command.current_dir(dir), &dir.join("server.log"))?;
+        self.wait_until_serving()
     }
 
     fn wait_until_serving(&mut self) -> Result<()> {
@@ -69,11 +88,12 @@ impl Service {
             ended = process.try_wait().ok().flatten();
             ended.is_some() || four_letter_word(address, "srvr").is_ok_and(|answer| answer.contains("Mode:"))
         });
-        match ended {
-            Some(status) => bail!("ended with {status} before it served"),
-            None if !decided => bail!("does not serve after {START_LIMIT:?}"),
+        let served = match ended {
+            Some(status) => Err(anyhow!("ended with {status} before it served")),
+            None if !decided => Err(anyhow!("does not serve after {START_LIMIT:?}")),
             None => Ok(()),
-        }
+        };
+        served.with_context(|| format!("{} at {address}; its log:\n{}", self.name, self.log()))
     }
 
     /// What the tests call it.

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# What takes hours: the tests' own code with larger numbers. Prints what each part did.
+#   CRASH_ROUNDS (200)    kills of a server under load
+#   SIM_SEEDS (100000)    simulated crashes
+#   FUZZ_SECONDS (600)    for each fuzz target
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/install-build-deps.sh
+scripts/install-test-peers.sh
+
+MENAGERIE_CRASH_ROUNDS="${CRASH_ROUNDS:-200}" cargo test --release --locked -p tests --test crash -- --nocapture
+MENAGERIE_SIM_SEEDS="${SIM_SEEDS:-100000}" cargo test --release --locked -p tests --test sim -- --nocapture
+scripts/fuzz.sh "${FUZZ_SECONDS:-600}"
