@@ -1,6 +1,8 @@
 //! A cursor over bytes that came from elsewhere: it can only advance or fail. It never panics, and it
 //! allocates nothing that the sender did not send.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use nom::Parser;
 use nom::bytes::complete::take;
@@ -123,6 +125,15 @@ impl<'a> Reader<'a> {
             Ustring::try_from(frame.slice_ref(bytes))
                 .unwrap_or_else(|_| Ustring::from(String::from_utf8_lossy(bytes).into_owned()))
         }))
+    }
+
+    /// A `ustring` that is looked at and let go: borrowed, where [`Reader::string`] keeps the frame alive.
+    ///
+    /// # Errors
+    /// When the length is no length, or more than is left; also for null.
+    pub fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        let bytes = self.sized()?.ok_or_else(|| self.null())?;
+        Ok(std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed))
     }
 
     /// The count of a `vector`, or null. It is at most the number of bytes left, since no item is empty.
