@@ -70,11 +70,15 @@ impl Sessions {
 
     /// Takes over a session that was there before this server led. It has all of its timeout ahead of it.
     pub(crate) fn adopt(&mut self, session: SessionId, timeout_ms: i32, now_ms: u64) {
-        // A clock set back must not give out an id twice.
+        self.avoid(session);
+        self.track(session, timeout_ms, None, now_ms);
+    }
+
+    /// Never opens a session as `session`: after a clock was set back, an id must not be given out twice.
+    pub(crate) fn avoid(&mut self, session: SessionId) {
         if session.0 >> 56 == self.next.0 >> 56 && session >= self.next {
             self.next = SessionId(session.0 + 1);
         }
-        self.track(session, timeout_ms, None, now_ms);
     }
 
     /// Opens a session for `connection`; returns its id and its timeout. It is known to others once its txn
