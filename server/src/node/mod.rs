@@ -8,28 +8,50 @@
 //! 3. [`Node::apply`] with the tree under its write lock. What it delivers must reach the connections' queues
 //!    before the lock is let go: then no reader can see a change whose event is still under way to it.
 
+mod commit;
 mod config;
 mod event;
+pub mod lockstep;
+mod propose;
 mod status;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 pub use config::{CutPolicy, NodeConfig, ReaperConfig};
 pub use event::{Action, Delivery, Event, Now, ReplyBody, Request};
 pub use status::{Counters, Status};
 
-use crate::session::{SessionId, Sessions};
+use commit::Workspace;
+
+use crate::pipeline::apply::Outstanding;
+use crate::pipeline::pending::PendingChanges;
+use crate::pipeline::reaper::Reaper;
+use crate::session::{ConnectionId, SessionId, Sessions, password_of};
 use crate::tree::Tree;
-use crate::watch::Watches;
 use crate::zab::Zxid;
 
-/// The machine.
+/// The machine. `applied <= committed <= proposed`
 #[derive(Debug)]
 pub struct Node {
+    config: NodeConfig,
     sessions: Sessions,
+    pending: PendingChanges,
+    reaper: Reaper,
+    /// Requests whose txns are not applied, in order.
+    outstanding: VecDeque<Outstanding>,
+    /// Where log records are written; they share its memory.
+    records: BytesMut,
+    /// Sessions that own znodes but are in no table: a crash of another server's left them so.
+    orphaned: Vec<SessionId>,
+    workspace: Workspace,
     proposed: Zxid,
     committed: Zxid,
     applied: Zxid,
+    disk_short: bool,
+    txns_since_cut: u64,
+    cuts_unwritten: usize,
     counters: Counters,
 }
 
@@ -38,14 +60,30 @@ impl Node {
     /// ahead of them.
     #[must_use]
     pub fn new(config: NodeConfig, tree: &Tree, now: Now) -> Self {
-        let _ = tree;
         let first = SessionId::first(config.server_id, now.wall_ms.unsigned_abs());
-        let tick_ms = u64::try_from(config.tick.as_millis()).unwrap_or(u64::MAX);
+        let mut sessions = Sessions::new(first, config.timeouts, millis(config.tick));
+        for (session, timeout_ms) in tree.sessions() {
+            sessions.adopt(session, timeout_ms, millis(now.monotonic));
+        }
+        let orphaned: Vec<_> = tree.ephemeral_owners().filter(|owner| !sessions.is_alive(*owner)).collect();
+        orphaned.iter().for_each(|owner| sessions.avoid(*owner));
+        let reaper = Reaper::new(config.reaper, now.monotonic);
+        let zxid = tree.last_zxid();
         Self {
-            sessions: Sessions::new(first, config.timeouts, tick_ms),
-            proposed: Zxid::ZERO,
-            committed: Zxid::ZERO,
-            applied: Zxid::ZERO,
+            config,
+            sessions,
+            pending: PendingChanges::default(),
+            reaper,
+            outstanding: VecDeque::new(),
+            records: BytesMut::new(),
+            orphaned,
+            workspace: Workspace::default(),
+            proposed: zxid,
+            committed: zxid,
+            applied: zxid,
+            disk_short: false,
+            txns_since_cut: 0,
+            cuts_unwritten: 0,
             counters: Counters::default(),
         }
     }
@@ -53,18 +91,37 @@ impl Node {
     /// Takes in one event; `out` gets what is to be done about it. Txns are judged against `tree` and all that
     /// is under way to it.
     pub fn step(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
-        let _ = (event, now, tree, out);
-    }
-
-    /// Applies all that is committed: changes `tree`, fires `watches`, answers.
-    pub fn apply(&mut self, tree: &mut Tree, watches: &mut Watches, now: Now, out: &mut Vec<Action>) {
-        let _ = (tree, watches, now, out);
+        match event {
+            Event::Write(request) => self.on_write(request, now, tree, out),
+            Event::OpenSession { connection, timeout_ms } => {
+                self.on_open_session(connection, timeout_ms, now, tree, out);
+            }
+            Event::RenewSession { connection, session, password, timeout_ms } => {
+                self.on_renew_session(connection, session, &password, timeout_ms, now, out);
+            }
+            Event::Disconnected { connection } => self.sessions.disconnect(connection),
+            Event::Touched(sessions) => {
+                for session in sessions {
+                    // One that has ended since is heard from in vain.
+                    let _ = self.sessions.hear_from(session, millis(now.monotonic));
+                }
+            }
+            Event::Persisted(zxid) => self.on_persisted(zxid),
+            Event::SnapshotWritten(_) => self.cuts_unwritten = self.cuts_unwritten.saturating_sub(1),
+            Event::DiskShort(short) => self.disk_short = short,
+            Event::Tick => self.on_tick(now, tree, out),
+        }
     }
 
     /// When to step [`Event::Tick`] if nothing happens before: a [`Now::monotonic`].
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.sessions.next_expiry_ms().map(Duration::from_millis)
+        if !self.orphaned.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let expiry = self.sessions.next_expiry_ms().map(Duration::from_millis);
+        let reaping = self.reaper.deadline();
+        Some(expiry.map_or(reaping, |expiry| expiry.min(reaping)))
     }
 
     /// Where the node stands.
@@ -74,10 +131,64 @@ impl Node {
             proposed: self.proposed,
             committed: self.committed,
             applied: self.applied,
-            outstanding: 0,
-            pending_paths: 0,
+            outstanding: self.outstanding.len(),
+            pending_paths: self.pending.len(),
             sessions: self.sessions.len(),
             counters: self.counters,
         }
     }
+
+    /// The handshake of a known client. It is answered at once: the session's txn is long applied.
+    fn on_renew_session(
+        &mut self,
+        connection: ConnectionId,
+        session: SessionId,
+        password: &Bytes,
+        timeout_ms: i32,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let renewed = self.sessions.renew(connection, session, password, timeout_ms, millis(now.monotonic));
+        let Ok(renewed) = renewed else {
+            self.counters.sessions_refused += 1;
+            out.push(Action::Deliver(Delivery::Expired { connection }));
+            return;
+        };
+        self.counters.sessions_renewed += 1;
+        if let Some(connection) = renewed.displaced {
+            out.push(Action::Deliver(Delivery::Close { connection }));
+        }
+        out.push(Action::Deliver(Delivery::Connected {
+            connection,
+            session,
+            timeout_ms: renewed.timeout_ms,
+            password: password_of(session),
+        }));
+    }
+
+    /// A lone server is its own quorum: what its disk has is committed.
+    fn on_persisted(&mut self, zxid: Zxid) {
+        assert!(zxid <= self.proposed, "{zxid} is on disk, but only {} was proposed", self.proposed);
+        self.committed = self.committed.max(zxid);
+    }
+
+    fn on_tick(&mut self, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        for session in std::mem::take(&mut self.orphaned) {
+            self.propose_close(session, now, tree, out);
+        }
+        for session in self.sessions.expire(millis(now.monotonic)) {
+            self.counters.sessions_expired += 1;
+            self.propose_close(session, now, tree, out);
+        }
+        for path in self.reaper.take_due(tree, now) {
+            self.propose_reaping(path, now, tree, out);
+        }
+    }
 }
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

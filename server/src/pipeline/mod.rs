@@ -1,6 +1,10 @@
 //! A request's stages, a file each. Writes pass `throttle`, `gate`, `prep` (with `pending`) and `apply`; reads
-//! `throttle`, `gate` and `read`.
+//! `throttle`, `gate` and `read`. `reaper` is where the service asks something of itself.
 
+pub(crate) mod apply;
 pub mod gate;
+pub(crate) mod pending;
+pub(crate) mod prep;
 pub mod read;
+pub(crate) mod reaper;
 pub mod throttle;

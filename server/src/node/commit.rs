@@ -1,0 +1,109 @@
+//! From a committed proposal to its answer: stop 8 of [the life of a write](crate).
+
+use jute::Op;
+use jute::txn::{Txn, TxnBody};
+
+use super::{Action, Delivery, Node, ReplyBody};
+use crate::pipeline::apply::{self, Origin, Outstanding, Work};
+use crate::session::{SessionId, password_of};
+use crate::tree::{Change, Tree};
+use crate::watch::Watches;
+use crate::zab::Zxid;
+
+/// What a round of applying needs room for; kept from one round to the next.
+#[derive(Debug, Default)]
+pub(super) struct Workspace {
+    changes: Vec<Change>,
+    fired: Vec<Delivery>,
+}
+
+impl Node {
+    /// Applies all that is committed: changes `tree`, fires `watches`, answers.
+    pub fn apply(&mut self, tree: &mut Tree, watches: &mut Watches, out: &mut Vec<Action>) {
+        while let Some(Outstanding { after, origin, work }) = self.next_committed() {
+            match work {
+                Work::Txn { op, txn } => self.apply_txn(after, op, txn, origin, tree, watches, out),
+                Work::Sync(path) => {
+                    let reply = origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path)));
+                    out.extend(reply.map(Action::Deliver));
+                }
+                Work::Refuse { error, close } => {
+                    let reply = origin.map(|origin| origin.refuse(self.applied, error, close));
+                    out.extend(reply.map(Action::Deliver));
+                }
+            }
+        }
+        self.pending.settle(self.applied, self.applied == self.proposed);
+        self.cut_if_due(tree, out);
+    }
+
+    fn next_committed(&mut self) -> Option<Outstanding> {
+        let committed = self.committed;
+        self.outstanding.pop_front_if(|next| next.after <= committed)
+    }
+
+    #[allow(clippy::too_many_arguments)] // One call, from the loop above.
+    fn apply_txn(
+        &mut self,
+        zxid: Zxid,
+        op: Op,
+        txn: Txn,
+        origin: Option<Origin>,
+        tree: &mut Tree,
+        watches: &mut Watches,
+        out: &mut Vec<Action>,
+    ) {
+        let Workspace { changes, fired } = &mut self.workspace;
+        let applied = tree.apply(&txn, changes);
+        // Events go in front of the reply: whoever sees the change in an answer has heard of it.
+        for change in changes.drain(..) {
+            watches.fire(&change, fired);
+        }
+        out.extend(fired.drain(..).map(Action::Deliver));
+        self.applied = zxid;
+        self.txns_since_cut += 1;
+
+        let session = SessionId(txn.header.client_id);
+        match &txn.body {
+            TxnBody::CreateSession(created) => {
+                let connected = origin.map(|Origin { connection, .. }| Delivery::Connected {
+                    connection,
+                    session,
+                    timeout_ms: created.timeout_ms,
+                    password: password_of(session),
+                });
+                out.extend(connected.map(Action::Deliver));
+            }
+            TxnBody::CloseSession(_) => self.finish_session(session, origin, out),
+            _ => {
+                let reply = origin.map(|origin| apply::answer(op, &txn, applied, origin));
+                out.extend(reply.map(Action::Deliver));
+            }
+        }
+    }
+
+    /// Tells the client that asked for it, and closes the connection that held the session.
+    fn finish_session(&mut self, session: SessionId, origin: Option<Origin>, out: &mut Vec<Action>) {
+        let holder = self.sessions.close(session);
+        if let Some(origin) = origin {
+            self.counters.sessions_closed += 1;
+            out.push(Action::Deliver(origin.bid_farewell(self.applied)));
+        }
+        let asked_here = origin.map(|origin| origin.connection);
+        let silent = holder.filter(|holder| asked_here != Some(*holder));
+        out.extend(silent.map(|connection| Action::Deliver(Delivery::Close { connection })));
+    }
+
+    /// Takes a cut early enough that it is cheap: the pause grows with what changed since the last.
+    fn cut_if_due(&mut self, tree: &mut Tree, out: &mut Vec<Action>) {
+        let policy = self.config.cuts;
+        let due = self.txns_since_cut >= policy.txns_max || tree.dirty_count() >= policy.dirty_max;
+        if !due || self.cuts_unwritten >= policy.unwritten_max {
+            return;
+        }
+        self.txns_since_cut = 0;
+        self.cuts_unwritten += 1;
+        self.counters.cuts += 1;
+        out.push(Action::Snapshot(tree.take_cut()));
+    }
+}

@@ -1,0 +1,154 @@
+//! From a request to a proposal: stops 2 to 4 of [the life of a write](crate).
+
+use bytes::Bytes;
+use jute::data::Id;
+use jute::proto::SyncRequest;
+use jute::txn::{CreateSessionTxn, ErrorTxn, Txn, TxnBody, TxnDigest, TxnHeader};
+use jute::{ErrorCode, Jute, Op, OpKind, Ustring};
+
+use super::{Action, Node, Now, Request, millis};
+use crate::pipeline::apply::{Origin, Outstanding, Work};
+use crate::pipeline::pending::Outlook;
+use crate::pipeline::prep::Prep;
+use crate::session::{ConnectionId, SessionId};
+use crate::tree::Tree;
+
+/// Log records share buffers of this size. A record that is larger gets one of its own.
+const RECORD_BUFFER_BYTES: usize = 64 * 1024;
+/// Version of the digests in txns: ZooKeeper's `DigestCalculator.DIGEST_VERSION`.
+const DIGEST_VERSION: i32 = 2;
+
+/// Who asks for a txn, and what answers to it.
+struct Asked<'a> {
+    session: SessionId,
+    alive: Result<(), ErrorCode>,
+    xid: i32,
+    op: Op,
+    identities: &'a [Id],
+    origin: Option<Origin>,
+}
+
+impl Node {
+    /// Stop 2: what kind of request is it? Every one is answered, in the order of arrival.
+    pub(super) fn on_write(&mut self, request: Request, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        let Request { session, connection, xid, op, body, identities } = request;
+        self.counters.requests += 1;
+        let alive = self.sessions.hear_from(session, millis(now.monotonic));
+        let origin = connection.map(|connection| Origin { connection, xid });
+        match Op::from_code(op) {
+            Some(Op::Sync) => self.on_sync(origin, alive, &body),
+            // Clients have no business with op 20: it would delete past every ACL.
+            Some(op) if op.kind() == OpKind::Write && op != Op::DeleteContainer => {
+                let asked = Asked { session, alive, xid, op, identities: &identities, origin };
+                self.propose(asked, now, tree, out, |prep| prep.prepare(op, &body));
+                if op == Op::CloseSession {
+                    self.sessions.begin_close(session);
+                }
+            }
+            _ => self.wait_in_line(origin, Work::Refuse { error: ErrorCode::Unimplemented, close: true }),
+        }
+    }
+
+    /// A sync changes nothing. On a lone server it is answered once all before it is applied.
+    fn on_sync(&mut self, origin: Option<Origin>, alive: Result<(), ErrorCode>, body: &Bytes) {
+        let decode = || SyncRequest::from_bytes(body).map_err(|_| ErrorCode::MarshallingError);
+        let work = match alive.and_then(|()| decode()) {
+            Ok(SyncRequest { path }) => Work::Sync(path),
+            Err(error) => Work::Refuse { error, close: false },
+        };
+        self.wait_in_line(origin, work);
+    }
+
+    /// The handshake of a new client: answered when its txn is applied.
+    pub(super) fn on_open_session(
+        &mut self,
+        connection: ConnectionId,
+        timeout_ms: i32,
+        now: Now,
+        tree: &Tree,
+        out: &mut Vec<Action>,
+    ) {
+        let (session, timeout_ms) = self.sessions.open(connection, timeout_ms, millis(now.monotonic));
+        self.counters.sessions_opened += 1;
+        let origin = Some(Origin { connection, xid: 0 });
+        let asked = Asked { session, alive: Ok(()), xid: 0, op: Op::CreateSession, identities: &[], origin };
+        self.propose(asked, now, tree, out, |_| Ok(TxnBody::CreateSession(CreateSessionTxn { timeout_ms })));
+    }
+
+    /// Ends a session from this side.
+    pub(super) fn propose_close(&mut self, session: SessionId, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        let asked =
+            Asked { session, alive: Ok(()), xid: 0, op: Op::CloseSession, identities: &[], origin: None };
+        self.propose(asked, now, tree, out, |prep| prep.prepare(Op::CloseSession, &Bytes::new()));
+    }
+
+    /// Removes a container or TTL znode that nobody needs.
+    pub(super) fn propose_reaping(&mut self, path: Ustring, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        let session = SessionId::SERVICE;
+        let asked =
+            Asked { session, alive: Ok(()), xid: 0, op: Op::DeleteContainer, identities: &[], origin: None };
+        self.counters.reaped += 1;
+        self.propose(asked, now, tree, out, |prep| prep.delete_container(path));
+    }
+
+    /// Stops 3 and 4: `judge` makes the txn, which then goes to the log and waits to be committed. A refusal
+    /// takes a zxid like any other txn.
+    fn propose(
+        &mut self,
+        asked: Asked<'_>,
+        now: Now,
+        tree: &Tree,
+        out: &mut Vec<Action>,
+        judge: impl FnOnce(&mut Prep<'_>) -> Result<TxnBody, ErrorCode>,
+    ) {
+        let zxid = self.proposed.next();
+        let mut prep = Prep {
+            config: &self.config,
+            outlook: Outlook::new(tree, &mut self.pending, zxid, self.config.digests),
+            session: asked.session,
+            alive: asked.alive,
+            identities: asked.identities,
+            zxid: zxid.0,
+            time_ms: now.wall_ms,
+            disk_short: self.disk_short,
+        };
+        let (op, body, digest) = match judge(&mut prep) {
+            Ok(body) => (asked.op, body, prep.digest()),
+            Err(error) => {
+                self.counters.refusals += 1;
+                (Op::Error, TxnBody::Error(ErrorTxn { err: error.code() }), None)
+            }
+        };
+        let header = TxnHeader {
+            client_id: asked.session.0,
+            cxid: asked.xid,
+            zxid: zxid.0,
+            time_ms: now.wall_ms,
+            txn_type: op.code(),
+        };
+        let digest = digest.map(|digest| TxnDigest {
+            version: DIGEST_VERSION,
+            tree_digest: i64::from_ne_bytes(digest.to_ne_bytes()),
+        });
+        let txn = Txn { header, body, digest };
+        let record = self.record(&txn);
+        out.push(Action::Append { zxid, record });
+        self.proposed = zxid;
+        self.counters.txns += 1;
+        self.wait_in_line(asked.origin, Work::Txn { op: asked.op, txn });
+    }
+
+    fn wait_in_line(&mut self, origin: Option<Origin>, work: Work) {
+        self.outstanding.push_back(Outstanding { after: self.proposed, origin, work });
+    }
+
+    /// The txn as the log holds it.
+    fn record(&mut self, txn: &Txn) -> Bytes {
+        let len = txn.encoded_len();
+        if self.records.capacity() < len {
+            self.records.reserve(len.max(RECORD_BUFFER_BYTES));
+        }
+        txn.encode(&mut self.records);
+        self.records.split().freeze()
+    }
+}

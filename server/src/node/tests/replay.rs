@@ -1,0 +1,187 @@
+use jute::multi::{MultiOp, MultiRequest};
+use jute::txn::Txn;
+use proptest::prelude::*;
+
+use super::*;
+
+/// Something a client may ask, small enough that requests often meet.
+#[derive(Debug, Clone)]
+enum Wish {
+    Create { path: &'static str, flags: i32, acl: i32 },
+    Delete { path: &'static str, version: i32 },
+    SetData { path: &'static str, data: &'static str, version: i32 },
+    SetAcl { path: &'static str, acl: i32 },
+    Multi(Vec<Wish>),
+    Close,
+}
+
+const PATHS: [&str; 9] =
+    ["/", "/a", "/a/b", "/a/b/c", "/d", "/d/e", "/a/", "/zookeeper/quota/x", "/zookeeper/config"];
+
+fn path() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&PATHS[..])
+}
+
+fn part() -> impl Strategy<Value = Wish> {
+    let acl = || prop::sample::select(&[perms::ALL, perms::ALL, perms::ALL & !perms::CREATE][..]);
+    prop_oneof![
+        4 => (path(), 0..5_i32, acl()).prop_map(|(path, flags, acl)| Wish::Create { path, flags, acl }),
+        2 => (path(), -1..2_i32).prop_map(|(path, version)| Wish::Delete { path, version }),
+        3 => (path(), prop::sample::select(&["", "x", "yy"][..]), -1..3_i32)
+            .prop_map(|(path, data, version)| Wish::SetData { path, data, version }),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        8 => part(),
+        1 => (path(), Just(perms::ALL)).prop_map(|(path, acl)| Wish::SetAcl { path, acl }),
+        3 => prop::collection::vec(part(), 0..5).prop_map(Wish::Multi),
+        1 => Just(Wish::Close),
+    ]
+}
+
+impl Wish {
+    fn event(&self, client: &Client) -> Event {
+        match self {
+            Self::Create { path, flags, acl } => {
+                client.write(1, Op::Create, &create_as(path, *flags, only(*acl)))
+            }
+            Self::Delete { path, version } => {
+                client.write(1, Op::Delete, &DeleteRequest { path: (*path).into(), version: *version })
+            }
+            Self::SetData { path, data, version } => {
+                client.write(1, Op::SetData, &set_data(path, data, *version))
+            }
+            Self::SetAcl { path, acl } => {
+                let asked = SetAclRequest { path: (*path).into(), acl: only(*acl), version: -1 };
+                client.write(1, Op::SetAcl, &asked)
+            }
+            Self::Multi(parts) => {
+                let ops = parts.iter().filter_map(Self::part).collect();
+                client.write(1, Op::Multi, &MultiRequest { ops })
+            }
+            Self::Close => client.write_bytes(1, Op::CloseSession.code(), Bytes::new()),
+        }
+    }
+
+    fn part(&self) -> Option<MultiOp> {
+        Some(match self {
+            Self::Create { path, flags, acl } => MultiOp::Create(create_as(path, *flags, only(*acl))),
+            Self::Delete { path, version } => {
+                MultiOp::Delete(DeleteRequest { path: (*path).into(), version: *version })
+            }
+            Self::SetData { path, data, version } => MultiOp::SetData(set_data(path, data, *version)),
+            Self::SetAcl { .. } | Self::Multi(_) | Self::Close => return None,
+        })
+    }
+}
+
+/// Everything that replicas must agree on.
+fn contents(tree: &Tree) -> Vec<(String, Option<Vec<u8>>, Vec<Acl>, jute::data::StatPersisted)> {
+    let mut all = Vec::new();
+    tree.visit(|path, znode| {
+        let data = znode.data().map(<[u8]>::to_vec);
+        all.push((path.to_owned(), data, znode.acl().to_vec(), znode.persisted_stat()));
+    });
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all
+}
+
+/// The log, replayed on an empty tree; each txn's digest is checked as it is reached.
+fn replayed(log: &[Txn]) -> Tree {
+    let mut tree = Tree::new(TreeOptions::default());
+    for txn in log {
+        tree.apply(txn, &mut Vec::new());
+        if let Some(digest) = txn.digest {
+            assert_eq!(digest.tree_digest.cast_unsigned(), tree.digest(), "after {txn:?}");
+        }
+    }
+    tree
+}
+
+/// Runs `wishes` of three clients, as many at a time as `batches` say, of which the log sometimes lags behind.
+fn run(wishes: &[(usize, Wish)], batches: &[(usize, bool)]) -> World {
+    let mut world = World::new();
+    let clients = [world.client(), world.client(), world.client()];
+    let mut rest = wishes;
+    let mut deliveries = Vec::new();
+    for (count, lags) in batches.iter().cycle() {
+        let (now, later) = rest.split_at((*count).min(rest.len()));
+        rest = later;
+        let events = now.iter().map(|(client, wish)| wish.event(&clients[*client]));
+        let last = world.server.step(events, &mut deliveries);
+        let persisted = last.map(|last| if *lags && !rest.is_empty() { Zxid(last.0 - 1) } else { last });
+        world.server.settle(persisted, &mut deliveries);
+        if rest.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(deliveries.len(), wishes.len(), "every request is answered once");
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_replayed_log_gives_the_same_tree_and_every_digest_on_the_way(
+        wishes in prop::collection::vec((0..3_usize, wish()), 1..60),
+        batches in prop::collection::vec((1..8_usize, any::<bool>()), 1..10),
+    ) {
+        let world = run(&wishes, &batches);
+        let replica = replayed(&world.log());
+        prop_assert_eq!(contents(&replica), contents(&world.server.tree));
+        prop_assert_eq!(replica.recompute_digest(), world.server.tree.digest());
+        prop_assert_eq!(world.server.node.status().pending_paths, 0);
+    }
+
+    #[test]
+    fn how_requests_are_batched_makes_no_difference(
+        wishes in prop::collection::vec((0..3_usize, wish()), 1..40),
+        batches in prop::collection::vec((1..8_usize, any::<bool>()), 1..10),
+    ) {
+        let one_by_one = run(&wishes, &[(1, false)]);
+        let batched = run(&wishes, &batches);
+        prop_assert_eq!(one_by_one.log(), batched.log());
+    }
+}
+
+#[test]
+fn the_first_txn_of_an_empty_tree_has_its_digest() {
+    let mut world = World::new();
+    let client = world.client();
+    assert_eq!(world.log()[0].digest.unwrap().tree_digest, 1_371_985_504);
+    world.create(&client, "/a").unwrap();
+    assert_ne!(world.log()[1].digest.unwrap().tree_digest, 1_371_985_504);
+}
+
+#[test]
+fn without_digests_txns_carry_none() {
+    let mut world = World::with(NodeConfig { digests: false, ..NodeConfig::default() });
+    let client = world.client();
+    world.create(&client, "/a").unwrap();
+    assert!(world.log().iter().all(|txn| txn.digest.is_none()));
+}
+
+#[test]
+fn cuts_come_by_txns_or_by_dirty_znodes_and_wait_for_the_store() {
+    use crate::node::CutPolicy;
+    let cuts = |policy| {
+        let mut world = World::with(NodeConfig { cuts: policy, ..NodeConfig::default() });
+        let client = world.client();
+        for name in 0..20 {
+            world.create(&client, &format!("/{name}")).unwrap();
+        }
+        world
+    };
+    let policy = CutPolicy { txns_max: 5, dirty_max: 1000, unwritten_max: 100 };
+    assert_eq!(cuts(policy).server.cuts.len(), 4);
+    let policy = CutPolicy { txns_max: 1000, dirty_max: 5, unwritten_max: 100 };
+    assert!(cuts(policy).server.cuts.len() >= 4);
+    let mut world = cuts(CutPolicy { txns_max: 5, dirty_max: 1000, unwritten_max: 1 });
+    assert_eq!(world.server.cuts.len(), 1);
+    let written = world.server.cuts[0].zxid;
+    world.server.run([Event::SnapshotWritten(written)]);
+    assert_eq!(world.server.cuts.len(), 2);
+}

@@ -1,0 +1,107 @@
+//! Stop 8 of [the life of a write](crate): what a txn did, told to the one who asked for it. ZooKeeper's
+//! `FinalRequestProcessor`, its writing half.
+
+use jute::multi::{MultiResponse, MultiResult};
+use jute::proto::{Create2Response, CreateResponse};
+use jute::txn::{Txn, TxnBody};
+use jute::{ErrorCode, Op, Ustring};
+
+use crate::node::{Delivery, ReplyBody};
+use crate::session::ConnectionId;
+use crate::tree::Applied;
+use crate::zab::Zxid;
+
+/// A request that waits for its turn to be applied and answered.
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    /// Its own zxid, or that of the last txn before it: its turn is when that is committed.
+    pub(crate) after: Zxid,
+    /// `None`: nobody asked, the service does it of itself.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) work: Work,
+}
+
+/// What is to be done then.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Txn {
+        /// What was asked for; the txn's own type may be an error.
+        op: Op,
+        txn: Txn,
+    },
+    /// Only the order counts.
+    Sync(Ustring),
+    /// Not even worth a txn.
+    Refuse { error: ErrorCode, close: bool },
+}
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) connection: ConnectionId,
+    pub(crate) xid: i32,
+}
+
+impl Origin {
+    /// A good answer.
+    pub(crate) fn reply(self, zxid: Zxid, body: ReplyBody) -> Delivery {
+        let Self { connection, xid } = self;
+        Delivery::Reply { connection, xid, zxid, error: None, body, close: false }
+    }
+
+    /// A refusal.
+    pub(crate) fn refuse(self, zxid: Zxid, error: ErrorCode, close: bool) -> Delivery {
+        let Self { connection, xid } = self;
+        Delivery::Reply { connection, xid, zxid, error: Some(error), body: ReplyBody::Empty, close }
+    }
+
+    /// The answer to closeSession.
+    pub(crate) fn bid_farewell(self, zxid: Zxid) -> Delivery {
+        let Self { connection, xid } = self;
+        Delivery::Reply { connection, xid, zxid, error: None, body: ReplyBody::Empty, close: true }
+    }
+}
+
+/// The answer to `op`, which became `txn`, of which came `applied`.
+pub(crate) fn answer(op: Op, txn: &Txn, applied: Applied, origin: Origin) -> Delivery {
+    let zxid = Zxid(txn.header.zxid);
+    let body = match applied {
+        Applied::Error(code) => {
+            let error = ErrorCode::from_code(code).unwrap_or(ErrorCode::SystemError);
+            return origin.refuse(zxid, error, false);
+        }
+        Applied::Created { path, .. } if op == Op::Create => ReplyBody::Path(path),
+        Applied::Created { path, stat } => ReplyBody::PathStat(path, stat),
+        Applied::SetData(stat) | Applied::SetAcl(stat) => ReplyBody::Stat(stat),
+        Applied::Reconfigured { data, stat } => ReplyBody::DataStat(data, stat),
+        Applied::Multi(parts) => ReplyBody::Multi(Box::new(multi_response(txn, parts))),
+        Applied::Deleted | Applied::Checked | Applied::SessionOpened | Applied::SessionClosed => {
+            ReplyBody::Empty
+        }
+    };
+    origin.reply(zxid, body)
+}
+
+fn multi_response(txn: &Txn, parts: Vec<Applied>) -> MultiResponse {
+    let TxnBody::Multi(multi) = &txn.body else {
+        return MultiResponse::default();
+    };
+    let results = multi.txns.iter().zip(parts).map(|(part, applied)| multi_result(part.txn_type, applied));
+    MultiResponse { results: results.collect() }
+}
+
+/// Only of a plain create the stat is kept back.
+fn multi_result(txn_type: i32, applied: Applied) -> MultiResult {
+    match applied {
+        Applied::Created { path, .. } if txn_type == Op::Create.code() => {
+            MultiResult::Create(CreateResponse { path })
+        }
+        Applied::Created { path, stat } => MultiResult::Create2(Create2Response { path, stat }),
+        Applied::Deleted => MultiResult::Delete,
+        Applied::SetData(stat) => MultiResult::SetData(stat),
+        Applied::Checked => MultiResult::Check,
+        Applied::Error(code) => MultiResult::Error(code),
+        // Nothing else is ever a part of a multi.
+        _ => MultiResult::Error(ErrorCode::SystemError.code()),
+    }
+}

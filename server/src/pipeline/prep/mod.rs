@@ -1,0 +1,115 @@
+//! Stop 3 of [the life of a write](crate), leader only: a client's write becomes a txn that any replica can
+//! replay. ZooKeeper's `PrepRequestProcessor`.
+//!
+//! The order of the checks is part of the protocol: of several errors, the client sees the first.
+
+mod change;
+mod create;
+mod multi;
+mod session;
+
+use bytes::Bytes;
+use jute::data::Id;
+use jute::proto::{CreateRequest, CreateTtlRequest};
+use jute::txn::TxnBody;
+use jute::{DecodeError, ErrorCode, Jute, Op};
+
+use super::pending::{Foreseen, Outlook};
+use crate::node::NodeConfig;
+use crate::session::SessionId;
+use crate::tree::path;
+use crate::tree::quota::Over;
+use create::NewZnode;
+
+/// One request on its way to becoming a txn.
+#[derive(Debug)]
+pub(crate) struct Prep<'a> {
+    pub(crate) config: &'a NodeConfig,
+    pub(crate) outlook: Outlook<'a>,
+    pub(crate) session: SessionId,
+    /// Whether the session lives. Where in the order of checks that matters differs by operation.
+    pub(crate) alive: Result<(), ErrorCode>,
+    pub(crate) identities: &'a [Id],
+    pub(crate) zxid: i64,
+    pub(crate) time_ms: i64,
+    /// The disk is short of room: what grows the tree is refused.
+    pub(crate) disk_short: bool,
+}
+
+impl Prep<'_> {
+    /// Judges a client's request against the tree as it will be once all pending changes have been applied.
+    ///
+    /// # Errors
+    /// The refusal. It becomes a txn too: [`TxnBody::Error`] takes a zxid and is replicated, so all replicas
+    /// agree where the refusal stands.
+    pub(crate) fn prepare(&mut self, op: Op, body: &Bytes) -> Result<TxnBody, ErrorCode> {
+        match op {
+            Op::Create | Op::Create2 | Op::CreateContainer => {
+                self.create(NewZnode::from_request(op, decode::<CreateRequest>(body)?))
+            }
+            Op::CreateTtl => self.create(NewZnode::from_ttl_request(decode::<CreateTtlRequest>(body)?)),
+            Op::Delete => self.delete(decode(body)?),
+            Op::SetData => self.set_data(decode(body)?),
+            Op::SetAcl => self.set_acl(decode(body)?),
+            Op::Multi => self.multi(decode(body)?),
+            Op::Reconfig => self.reconfig(&decode(body)?),
+            Op::CloseSession => Ok(self.close_session()),
+            _ => Err(ErrorCode::Unimplemented),
+        }
+    }
+
+    /// The tree's digest after this txn and all before it.
+    pub(crate) fn digest(&self) -> Option<u64> {
+        self.config.digests.then(|| self.outlook.digest())
+    }
+
+    fn find(&self, path: &str) -> Result<Foreseen, ErrorCode> {
+        self.outlook.find(path).ok_or(ErrorCode::NoNode)
+    }
+
+    fn check_acl(&self, znode: &Foreseen, wanted: i32) -> Result<(), ErrorCode> {
+        self.config.schemes.check(&znode.acl, wanted, self.identities)
+    }
+
+    /// Would `count` more znodes, or data of `after` bytes instead of `before`, exceed a hard limit that is
+    /// enforced? Judged by what is applied: writes under way may exceed it together.
+    #[allow(clippy::cast_possible_wrap)] // Lengths of data are bounded by frames.
+    fn check_quota(&self, path: &str, count: i64, after: usize, before: usize) -> Result<(), ErrorCode> {
+        if !self.config.enforce_quota {
+            return Ok(());
+        }
+        match self.outlook.tree().quota_over(path, count, after as i64 - before as i64) {
+            Some(Over::Hard(_)) => Err(ErrorCode::QuotaExceeded),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_room(&self) -> Result<(), ErrorCode> {
+        if self.disk_short { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
+    }
+}
+
+fn decode<T: Jute>(body: &Bytes) -> Result<T, ErrorCode> {
+    T::from_bytes(body).map_err(|_: DecodeError| ErrorCode::MarshallingError)
+}
+
+/// The version after `current`, which is what the client `expected`; -1 is any.
+fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
+    if expected == -1 || expected == current {
+        Ok(current.wrapping_add(1))
+    } else {
+        Err(ErrorCode::BadVersion)
+    }
+}
+
+/// The path above `path`, a slice of it; names are not judged here.
+fn parent_of(path: &str) -> Result<&str, ErrorCode> {
+    match path.rfind('/') {
+        Some(slash) if !path.contains('\0') => Ok(&path[..slash.max(1)]),
+        _ => Err(ErrorCode::BadArguments),
+    }
+}
+
+fn validate(path: &str) -> Result<(), ErrorCode> {
+    path::validate(path).map_err(|_| ErrorCode::BadArguments)
+}
