@@ -6,17 +6,22 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jute::data::{Acl, Id, perms};
+use jute::frame::write_frame;
 use jute::multi::{MultiOp, MultiRequest};
 use jute::proto::{
     ErrorResponse, MultiHeader, ReplyHeader, SetWatches, SetWatches2, WatcherEvent, WhoAmIResponse, xid,
 };
-use jute::{AddWatchMode, DecodeError, ErrorCode, Jute, Op, Reader as Input, WatcherType};
+use jute::{
+    AddWatchMode, DecodeError, ErrorCode, EventType, Jute, Op, Reader as Input, Ustring, WatcherType,
+};
 use parking_lot::Mutex;
 
 use crate::auth::{Schemes, redacted};
+use crate::node::Delivery;
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::{Tree, Znode};
-use crate::watch::Watches;
+use crate::watch::{WatchKind, Watches};
+use crate::zab::Zxid;
 
 /// Who reads.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +145,7 @@ impl<'a> Read<'a> {
         let (path, watch) = (input.text()?, input.boolean()?);
         let znode = self.readable(&path)?;
         if watch {
-            self.watches.lock().add_data(self.who.connection, &path);
+            self.watches.lock().add(self.who.connection, &path, WatchKind::Data);
         }
         put_data_and_stat(znode, out);
         Ok(())
@@ -155,7 +160,7 @@ impl<'a> Read<'a> {
         let znode = self.tree.find(&path);
         znode.map_or(Ok(()), |znode| self.check_readable(znode))?;
         if watch {
-            self.watches.lock().add_data(self.who.connection, &path);
+            self.watches.lock().add(self.who.connection, &path, WatchKind::Data);
         }
         znode.ok_or(ErrorCode::NoNode)?.stat().encode(out);
         Ok(())
@@ -165,7 +170,7 @@ impl<'a> Read<'a> {
         let (path, watch) = (input.text()?, input.boolean()?);
         let znode = self.readable(&path)?;
         if watch {
-            self.watches.lock().add_children(self.who.connection, &path);
+            self.watches.lock().add(self.who.connection, &path, WatchKind::Children);
         }
         put_children(znode, out);
         Ok(znode)
@@ -238,7 +243,7 @@ impl<'a> Read<'a> {
     fn add_watch(&self, input: &mut Input<'_>, out: &mut BytesMut) -> Outcome {
         let (path, mode) = (input.text()?, input.int()?);
         let mode = AddWatchMode::from_code(mode).ok_or(ErrorCode::MarshallingError)?;
-        self.watches.lock().add_persistent(self.who.connection, &path, mode);
+        self.watches.lock().add(self.who.connection, &path, mode.into());
         ErrorResponse { err: 0 }.encode(out);
         Ok(())
     }
@@ -258,15 +263,23 @@ impl<'a> Read<'a> {
     /// Sets watches that a client brought along. What happened meanwhile is told at once, unfiltered.
     fn set_watches(&self, persistent_too: bool, body: &Bytes, out: &mut BytesMut) -> Outcome {
         let asked = if persistent_too { SetWatches2::from_bytes(body)? } else { without_persistent(body)? };
-        let missed = self.watches.lock().set_watches(self.who.connection, &asked, self.tree);
-        for (event, path) in missed {
-            jute::frame::write_frame(out, |out| {
-                ReplyHeader { xid: xid::NOTIFICATION, zxid: -1, err: 0 }.encode(out);
-                WatcherEvent { event_type: event.code(), state: SYNC_CONNECTED, path }.encode(out);
-            });
+        let mut missed = Vec::new();
+        self.watches.lock().set_watches(self.tree, self.who.connection, &asked, &mut missed);
+        for delivery in missed {
+            if let Delivery::Notification { zxid, event, path, .. } = delivery {
+                write_notification(zxid, event, path, out);
+            }
         }
         Ok(())
     }
+}
+
+/// Appends a notification's frame.
+pub fn write_notification(zxid: Zxid, event: EventType, path: Ustring, out: &mut BytesMut) {
+    write_frame(out, |out| {
+        ReplyHeader { xid: xid::NOTIFICATION, zxid: zxid.0, err: 0 }.encode(out);
+        WatcherEvent { event_type: event.code(), state: SYNC_CONNECTED, path }.encode(out);
+    });
 }
 
 /// `KeeperState.SyncConnected`, the state in every event that a server sends.
@@ -316,3 +329,6 @@ fn put_bytes(bytes: &[u8], out: &mut BytesMut) {
 fn length(len: usize) -> i32 {
     i32::try_from(len).expect("what the tree holds came in frames, whose lengths are below 2^31")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,4 @@
+use jute::data::StatPersisted;
 use jute::multi::{MultiOp, MultiRequest};
 use jute::txn::Txn;
 use proptest::prelude::*;
@@ -77,12 +78,15 @@ impl Wish {
     }
 }
 
+/// A znode's data, ACL and stat.
+type Contents = (Option<Vec<u8>>, Vec<Acl>, StatPersisted);
+
 /// Everything that replicas must agree on.
-fn contents(tree: &Tree) -> Vec<(String, Option<Vec<u8>>, Vec<Acl>, jute::data::StatPersisted)> {
+fn contents(tree: &Tree) -> Vec<(String, Contents)> {
     let mut all = Vec::new();
     tree.visit(|path, znode| {
         let data = znode.data().map(<[u8]>::to_vec);
-        all.push((path.to_owned(), data, znode.acl().to_vec(), znode.persisted_stat()));
+        all.push((path.to_owned(), (data, znode.acl().to_vec(), znode.persisted_stat())));
     });
     all.sort_by(|one, other| one.0.cmp(&other.0));
     all

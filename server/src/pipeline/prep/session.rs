@@ -10,10 +10,10 @@ impl Prep<'_> {
     pub(super) fn close_session(&mut self) -> TxnBody {
         let doomed = self.outlook.ephemerals_of(self.session);
         for path in &doomed {
-            if let Ok(parent_path) = parent_of(path) {
-                if let Some(parent) = self.outlook.find(parent_path) {
-                    self.lose_child(path.slice_ref(parent_path), parent);
-                }
+            if let Ok(parent_path) = parent_of(path)
+                && let Some(parent) = self.outlook.find(parent_path)
+            {
+                self.lose_child(path.slice_ref(parent_path), parent);
             }
             if let Some(znode) = self.outlook.find(path) {
                 self.outlook.remove(path.clone(), &znode);
