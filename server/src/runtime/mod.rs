@@ -1,15 +1,45 @@
 //! The rim: everything that touches sockets, clocks and threads.
+//!
+//! | thread | how many | what it does | where |
+//! | --- | --- | --- | --- |
+//! | `shard-N` | one a core | owns connections: requests in, replies out; answers reads | [`shard`], [`connection`] |
+//! | `node` | 1 | judges, logs and applies writes, a batch at a time | [`driver`] |
+//! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges | [`snapshots`] |
+//! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`] |
+//! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
+//!
+//! A shard runs a task a connection, one that reads its mailbox, one that reports sessions heard from, and one
+//! that closes connections which have no session in time. Between the threads are [`queue::NodeQueue`] (shards to
+//! node), [`mailbox::Mailbox`] (node and listener to a shard), and what [`shared::Shared`] holds; nothing else.
 
 mod admin;
+mod clock;
+mod connection;
+mod driver;
 pub mod four_letter;
+mod handshake;
 mod http;
+mod inbound;
 mod java;
+mod listener;
+mod live;
+mod mailbox;
+mod queue;
+mod reply;
+mod server;
+mod shard;
+mod shared;
+mod snapshots;
+mod startup;
+pub mod stats;
 #[cfg(test)]
 mod test_view;
 mod version;
 mod view;
 
+pub use clock::Clock;
 pub use http::Http;
+pub use server::{Server, StartError};
 pub use version::{FULL_VERSION, VERSION};
 pub use view::{
     Channel, ConnectionInfo, Mode, Refusal, RequestStats, ServerView, SessionInfo, Snapshot, Statistics,

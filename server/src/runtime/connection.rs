@@ -1,0 +1,372 @@
+//! Stop 1 and 9 of [the life of a write](crate): one client's connection. What arrives becomes answers (reads),
+//! events (writes), or has to wait its turn; what the node delivers becomes bytes. ZooKeeper's `NIOServerCnxn`.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use jute::data::Id;
+use jute::proto::{AuthPacket, RequestHeader, SetSaslResponse};
+use jute::{ErrorCode, Jute, Op, OpKind, Reader as FrameReader};
+use tokio::net::TcpStream;
+use tracing::{debug, info, warn};
+
+use super::four_letter::Word;
+use super::handshake::Handshake;
+use super::inbound::Block;
+use super::reply;
+use super::shared::Shared;
+use super::stats::ConnectionStats;
+use crate::auth::Authentication;
+use crate::node::{Event, Request};
+use crate::pipeline::gate::{Gate, Lane};
+use crate::pipeline::read::{self, Reader};
+use crate::session::{ConnectionId, SessionId};
+use crate::tree::Tree;
+use crate::zab::Zxid;
+
+/// With more than this to say, a connection is not read from: who asks on must listen first.
+pub(super) const OUTPUT_PAUSE_BYTES: usize = 256 * 1024;
+
+/// With more than this to say, a connection is closed: nobody listens, and notifications come unasked.
+pub(super) const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) stream: Rc<TcpStream>,
+    pub(super) stats: Arc<ConnectionStats>,
+    pub(super) stage: Stage,
+    /// Its address, and what it has proven since.
+    pub(super) identities: Arc<[Id]>,
+    gate: Gate<Asked>,
+    /// Writes in the node: their operations, and when they arrived.
+    under_way: VecDeque<(i32, Duration)>,
+    /// The beginning of what was not taken in yet: part of a frame, or frames that have to wait.
+    pub(super) inbox: BytesMut,
+    /// Whole frames are among it.
+    pub(super) is_held_back: bool,
+    /// What the socket did not take yet.
+    pub(super) out: BytesMut,
+    /// The round of touches in which this one has told the node already; see the shard.
+    pub(super) touched_round: u64,
+    /// Whether its task waits for the socket to be readable, and to be writable.
+    pub(super) awaits: (bool, bool),
+    /// Wakes the task that waits for the socket.
+    pub(super) waker: Option<Waker>,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The first four bytes decide: a word, or a handshake.
+    Fresh,
+    /// The node decides on the session.
+    Opening { has_tail: bool },
+    /// Requests.
+    Open { session: SessionId },
+    /// It closes once all is said.
+    Closing,
+}
+
+/// A request that waits in the gate.
+#[derive(Debug)]
+struct Asked {
+    xid: i32,
+    op: i32,
+    body: Bytes,
+    arrived: Duration,
+}
+
+/// What a connection works with while it takes in frames. The tree is there if there are reads among them.
+#[derive(Debug)]
+pub(super) struct Desk<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) tree: Option<&'a Tree>,
+    /// For the node, sent once the batch is done.
+    pub(super) events: &'a mut Vec<Event>,
+    /// When the batch arrived.
+    pub(super) now: Duration,
+    /// Replies written, by kind.
+    pub(super) tally: Tally,
+}
+
+/// Counts of one batch.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tally {
+    pub(super) received: u64,
+    pub(super) reads: u64,
+    pub(super) sent: u64,
+    /// The last operation answered: its code and xid.
+    pub(super) last: Option<(i32, i32)>,
+}
+
+/// The client broke the protocol: its connection closes.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Breach {
+    #[error("a request without a header")]
+    Header,
+    #[error("a handshake that is none")]
+    Handshake(#[source] jute::DecodeError),
+    #[error("credentials that are none")]
+    Credentials(#[source] jute::DecodeError),
+    #[error("it has seen {seen}, but this server only {applied}")]
+    Ahead { seen: Zxid, applied: Zxid },
+    #[error("it looks for another ensemble")]
+    WrongEnsemble,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnectionId, stream: Rc<TcpStream>, stats: Arc<ConnectionStats>) -> Self {
+        let address = crate::auth::identity_of(stats.peer.ip());
+        Self {
+            id,
+            stream,
+            stats,
+            stage: Stage::Fresh,
+            identities: Arc::from([address]),
+            gate: Gate::default(),
+            under_way: VecDeque::new(),
+            inbox: BytesMut::new(),
+            is_held_back: false,
+            out: BytesMut::new(),
+            touched_round: 0,
+            awaits: (false, false),
+            waker: None,
+        }
+    }
+
+    /// Its session, once it has one.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self.stage {
+            Stage::Open { session } => Some(session),
+            _ => None,
+        }
+    }
+
+    /// It may take in frames.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(self.stage, Stage::Fresh | Stage::Open { .. }) && self.out.len() < OUTPUT_PAUSE_BYTES
+    }
+
+    /// Its socket may be read.
+    pub(super) fn may_read(&self, shared: &Shared) -> bool {
+        self.is_listening() && !shared.throttle.must_pause(shared.queue.in_flight(), self.gate.outstanding())
+    }
+
+    /// Requests wait in the gate that no write holds up any more.
+    pub(super) fn is_due(&self) -> bool {
+        self.under_way.is_empty() && !self.gate.is_open()
+    }
+
+    /// Writes that the node has not answered.
+    pub(super) fn writes_under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// The four-letter word it begins with, if that is what it does.
+    pub(super) fn word(&self) -> Option<Word> {
+        Word::from_bytes(*self.inbox.first_chunk()?)
+    }
+
+    /// Keeps what could not be taken in, in front of what follows it.
+    pub(super) fn put_back(&mut self, block: Block) {
+        self.is_held_back = !block.frames.is_empty();
+        // Copied: what is left would hold on to the whole buffer it was read into.
+        let mut rest = BytesMut::with_capacity(block.frames.len() + self.inbox.len());
+        rest.extend_from_slice(&block.frames);
+        rest.extend_from_slice(&self.inbox);
+        self.inbox = rest;
+    }
+
+    /// Takes in the frames of `block`, in order, as far as they may be now; the others stay in it.
+    pub(super) fn take_in(&mut self, block: &mut Block, desk: &mut Desk<'_>) -> Result<(), Breach> {
+        while self.is_listening() {
+            let Some(frame) = block.next_frame() else {
+                break;
+            };
+            desk.tally.received += 1;
+            match self.stage {
+                Stage::Fresh => self.on_handshake(&frame, desk)?,
+                Stage::Open { session } => self.on_request(session, &frame, desk)?,
+                Stage::Opening { .. } | Stage::Closing => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A client that has seen more than this server must not be served by it: it would go back in time.
+    fn on_handshake(&mut self, frame: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
+        let handshake = Handshake::decode(frame).map_err(Breach::Handshake)?;
+        let seen = handshake.last_zxid_seen();
+        let applied = desk.tree.map_or_else(|| desk.shared.tree.read().last_zxid(), Tree::last_zxid);
+        if seen > applied {
+            return Err(Breach::Ahead { seen, applied });
+        }
+        self.stage = Stage::Opening { has_tail: handshake.has_tail };
+        desk.events.push(handshake.into_event(self.id));
+        Ok(())
+    }
+
+    fn on_request(&mut self, session: SessionId, frame: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
+        let mut input = FrameReader::new(frame);
+        let RequestHeader { xid, op } = RequestHeader::decode(&mut input).map_err(|_| Breach::Header)?;
+        let body = frame.slice(frame.len() - input.remaining()..);
+        let lane = match Op::from_code(op) {
+            Some(Op::Auth) => return self.on_auth(xid, &body, desk),
+            Some(Op::Sasl) => return self.on_sasl(xid, desk),
+            Some(Op::Ping) => Lane::Read,
+            Some(op) if op.kind() == OpKind::Read => Lane::Read,
+            _ => Lane::Write,
+        };
+        let asked = Asked { xid, op, body, arrived: desk.now };
+        if let Some(asked) = self.gate.arrive(lane, asked) {
+            self.serve(session, lane, asked, desk);
+        }
+        Ok(())
+    }
+
+    /// Serves what waited for a write that has been answered meanwhile.
+    pub(super) fn resume(&mut self, desk: &mut Desk<'_>) {
+        let Stage::Open { session } = self.stage else {
+            return;
+        };
+        while self.out.len() < OUTPUT_PAUSE_BYTES {
+            let Some((lane, asked)) = self.gate.release() else {
+                break;
+            };
+            self.serve(session, lane, asked, desk);
+        }
+    }
+
+    fn serve(&mut self, session: SessionId, lane: Lane, asked: Asked, desk: &mut Desk<'_>) {
+        match lane {
+            Lane::Write => {
+                self.under_way.push_back((asked.op, asked.arrived));
+                desk.shared.queue.began(1);
+                desk.events.push(Event::Write(Request {
+                    session,
+                    connection: Some(self.id),
+                    xid: asked.xid,
+                    op: asked.op,
+                    body: asked.body,
+                    identities: Arc::clone(&self.identities),
+                }));
+            }
+            Lane::Read => {
+                let tree = desk.tree.expect("whoever serves reads holds the tree");
+                let reader = Reader {
+                    connection: self.id,
+                    session,
+                    identities: &self.identities,
+                    schemes: &desk.shared.schemes,
+                };
+                read::answer(
+                    tree,
+                    &desk.shared.watches,
+                    reader,
+                    asked.xid,
+                    asked.op,
+                    &asked.body,
+                    &mut self.out,
+                );
+                desk.tally.reads += 1;
+                desk.tally.last = Some((asked.op, asked.xid));
+            }
+        }
+    }
+
+    /// Credentials are judged here and answered at once, ahead of requests that wait.
+    fn on_auth(&mut self, xid: i32, body: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
+        let AuthPacket { scheme, auth, .. } = AuthPacket::from_bytes(body).map_err(Breach::Credentials)?;
+        desk.tally.sent += 1;
+        match desk.shared.schemes.authenticate(&scheme, auth.as_deref()) {
+            Authentication::Accepted(identities) => {
+                self.add_identities(identities);
+                reply::write_header(&mut self.out, xid, Zxid::ZERO, None);
+            }
+            Authentication::Failed => {
+                warn!(peer = %self.stats.peer, %scheme, "authentication failed");
+                reply::write_header(&mut self.out, xid, Zxid::ZERO, Some(ErrorCode::AuthFailed));
+                self.stage = Stage::Closing;
+            }
+            Authentication::WrongEnsemble => return Err(Breach::WrongEnsemble),
+        }
+        Ok(())
+    }
+
+    /// SASL is not set up here. A Java server without it answers a null token, and so do we.
+    fn on_sasl(&mut self, xid: i32, desk: &mut Desk<'_>) -> Result<(), Breach> {
+        desk.tally.sent += 1;
+        reply::write_record(&mut self.out, xid, &SetSaslResponse { token: None });
+        Ok(())
+    }
+
+    fn add_identities(&mut self, identities: Vec<Id>) {
+        let mut all = self.identities.to_vec();
+        for identity in identities {
+            if !all.contains(&identity) {
+                all.push(identity);
+            }
+        }
+        self.identities = all.into();
+    }
+
+    /// The node has let it in. What it sent meanwhile waits in the inbox.
+    pub(super) fn on_connected(&mut self, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
+        let Stage::Opening { has_tail } = self.stage else {
+            return;
+        };
+        reply::write_connected(&mut self.out, session, timeout_ms, password, has_tail);
+        self.stats.session.store(session.0, Relaxed);
+        self.stats.timeout_ms.store(timeout_ms, Relaxed);
+        self.stage = Stage::Open { session };
+        debug!(peer = %self.stats.peer, %session, timeout_ms, "session connected");
+    }
+
+    /// Its session is no more, or the password was wrong.
+    pub(super) fn on_expired(&mut self) {
+        if let Stage::Opening { has_tail } = self.stage {
+            reply::write_expired(&mut self.out, has_tail);
+            info!(peer = %self.stats.peer, "asked for a session that is not there");
+        }
+        self.stage = Stage::Closing;
+    }
+
+    /// The node's answer to the oldest write under way: its operation, and when that arrived.
+    pub(super) fn on_answered(&mut self) -> Option<(i32, Duration)> {
+        let oldest = self.under_way.pop_front()?;
+        if self.under_way.is_empty() {
+            self.under_way = VecDeque::new(); // An idle connection keeps no buffer.
+        }
+        self.gate.write_answered();
+        Some(oldest)
+    }
+
+    /// Has its task look again at what it waits for.
+    pub(super) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Notes what was done for it.
+    pub(super) fn book(&self, tally: Tally, took: Duration, wall_ms: i64) {
+        let stats = &self.stats;
+        stats.received.add(tally.received);
+        stats.sent.add(tally.reads + tally.sent);
+        stats.outstanding.store(self.gate.outstanding() as u64, Relaxed);
+        if let Some((op, xid)) = tally.last {
+            stats.last_op.store(op, Relaxed);
+            stats.last_xid.store(xid, Relaxed);
+            stats.last_response_ms.store(wall_ms, Relaxed);
+            stats.last_latency_ms.store(i64::try_from(took.as_millis()).unwrap_or(i64::MAX), Relaxed);
+            stats.latency.record(took, tally.reads.max(1));
+        }
+    }
+}

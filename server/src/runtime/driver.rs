@@ -1,0 +1,221 @@
+//! The node's thread: takes batches of events, and does what the [`Node`] says. One wake-up, one append and sync
+//! of the log, one change of the tree, and one message to each shard a batch: stops 2 to 8 of
+//! [the life of a write](crate).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::queue::Received;
+use super::shared::Shared;
+use crate::metrics::Metrics;
+use crate::node::{Action, Delivery, Event, Node, Now};
+use crate::session::ConnectionId;
+use crate::storage::{Result, TxnLog};
+use crate::tree::Cut;
+use crate::zab::Zxid;
+
+/// How often a disk that is short of room is looked at.
+const ROOM_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Cuts that wait for the snapshot thread. The node is told when one is written, and makes none while so many
+/// are not: see [`CutPolicy`](crate::node::CutPolicy).
+pub(super) const CUTS_WAITING_MAX: usize = 8;
+
+/// The node, the log, and the ways out.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    node: Node,
+    log: TxnLog,
+    snapshots: SyncSender<Cut>,
+    metrics: Arc<Metrics>,
+    /// Of the batch in hand.
+    actions: Vec<Action>,
+    /// For each shard.
+    deliveries: Vec<Vec<Delivery>>,
+    /// Which shards got mail.
+    woken: Vec<bool>,
+    room_checked: Duration,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, node: Node, log: TxnLog, snapshots: SyncSender<Cut>) -> Self {
+        let deliveries: Vec<_> = shared.mailboxes.iter().map(|_| Vec::new()).collect();
+        let metrics = shared.registry.thread();
+        Self {
+            shared,
+            node,
+            log,
+            snapshots,
+            metrics,
+            actions: Vec::new(),
+            woken: vec![false; deliveries.len()],
+            deliveries,
+            room_checked: Duration::ZERO,
+        }
+    }
+
+    /// Runs until the queue is closed and empty; all that was taken from it is then in the log.
+    ///
+    /// # Errors
+    /// When the log cannot be written. What was not acknowledged by then never will be: the process must end.
+    pub(super) fn run(mut self) -> Result<()> {
+        let mut events = Vec::new();
+        loop {
+            let deadline = self.next_deadline().map(|due| self.shared.clock.instant(due));
+            match self.shared.queue.receive(&mut events, deadline) {
+                Received::Events => {}
+                Received::Deadline => events.push(Event::Tick),
+                Received::Closed => return Ok(()),
+            }
+            self.check_room(&mut events)?;
+            self.handle(&mut events)?;
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let room = self.shared.is_disk_short().then(|| self.room_checked + ROOM_CHECK_INTERVAL);
+        [self.node.deadline(), room].into_iter().flatten().min()
+    }
+
+    /// One batch, from events to replies.
+    fn handle(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        let now = self.shared.clock.now();
+        {
+            let tree = self.shared.tree.read();
+            for event in events.drain(..) {
+                self.node.step(event, now, &tree, &mut self.actions);
+            }
+        }
+        if let Some(last) = self.append()? {
+            self.sync()?;
+            let tree = self.shared.tree.read();
+            self.node.step(Event::Persisted(last), now, &tree, &mut self.actions);
+        }
+        self.apply(now);
+        for (mailbox, has_mail) in self.shared.mailboxes.iter().zip(&mut self.woken) {
+            if std::mem::take(has_mail) {
+                mailbox.wake();
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the batch's records to the log; the last one's zxid.
+    fn append(&mut self) -> Result<Option<Zxid>> {
+        let mut last = None;
+        for action in &self.actions {
+            if let Action::Append { zxid, record } = action {
+                self.log.append(*zxid, record)?;
+                last = Some(*zxid);
+            }
+        }
+        Ok(last)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let began = self.shared.clock.monotonic();
+        self.log.sync()?;
+        let took = self.shared.clock.monotonic().saturating_sub(began);
+        self.metrics.fsynctime.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        if took > self.shared.config.storage.sync_warning {
+            self.shared.slow_syncs.fetch_add(1, Relaxed);
+            warn!(took_ms = took.as_millis(), log_bytes = self.log.file_bytes(), "syncing the log took long");
+        }
+        Ok(())
+    }
+
+    /// Changes the tree, and has everything that tells of it in the mailboxes before anybody can see it.
+    fn apply(&mut self, now: Now) {
+        let mut tree = self.shared.tree.write();
+        self.node.apply(&mut tree, &mut self.shared.watches.lock(), now, &mut self.actions);
+        let mut cuts = Vec::new();
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Append { .. } => {}
+                Action::Deliver(delivery) => deal_out(delivery, &mut self.deliveries),
+                Action::Snapshot(cut) => cuts.push(cut),
+            }
+        }
+        for (index, deliveries) in self.deliveries.iter_mut().enumerate() {
+            if !deliveries.is_empty() {
+                self.shared.mailboxes[index].deliver(deliveries);
+                self.woken[index] = true;
+            }
+        }
+        drop(tree);
+        *self.shared.status.lock() = self.node.status();
+        for cut in cuts {
+            self.hand_over(cut);
+        }
+    }
+
+    fn hand_over(&self, cut: Cut) {
+        match self.snapshots.try_send(cut) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => unreachable!("the node waits for cuts to be written"),
+            Err(TrySendError::Disconnected(_)) => error!("the snapshot thread has gone; the log grows"),
+        }
+    }
+
+    /// Tells the node when the disk becomes short of room, and when it has room again.
+    fn check_room(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        let was_short = self.shared.is_disk_short();
+        let now = self.shared.clock.monotonic();
+        if was_short && now >= self.room_checked + ROOM_CHECK_INTERVAL {
+            self.room_checked = now;
+            self.log.make_room()?;
+        }
+        let is_short = self.log.is_short();
+        if is_short != was_short {
+            self.shared.disk_short.store(is_short, Relaxed);
+            self.room_checked = now;
+            events.insert(0, Event::DiskShort(is_short));
+            if is_short {
+                error!("the disk is nearly full: writes that grow are refused until there is room");
+            } else {
+                info!("the disk has room again: all writes are served");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// To each shard what is for its connections.
+fn deal_out(delivery: Delivery, shards: &mut [Vec<Delivery>]) {
+    match delivery {
+        Delivery::Notification { connections, zxid, event, path, acl } => {
+            for (index, shard) in shards.iter_mut().enumerate() {
+                let is_there = |id: &ConnectionId| usize::from(id.shard) == index;
+                let connections: Vec<_> = connections.iter().copied().filter(is_there).collect();
+                if !connections.is_empty() {
+                    let (path, acl) = (path.clone(), acl.clone());
+                    shard.push(Delivery::Notification { connections, zxid, event, path, acl });
+                }
+            }
+        }
+        Delivery::Connected { connection, .. }
+        | Delivery::Expired { connection }
+        | Delivery::Reply { connection, .. }
+        | Delivery::Close { connection } => shards[usize::from(connection.shard)].push(delivery),
+    }
+}
+
+/// Runs the driver, and ends the process when the log fails: whatever it would answer from then on could be
+/// untrue after a restart.
+pub(super) fn run_or_die(driver: Driver) {
+    if let Err(failure) = driver.run() {
+        let failure: &dyn std::error::Error = &failure;
+        error!(
+            error = failure,
+            "the log cannot be written; stopping at once, since nothing more can be promised"
+        );
+        std::process::exit(EXIT_LOG_FAILED);
+    }
+}
+
+/// ZooKeeper's `UNEXPECTED_ERROR`.
+const EXIT_LOG_FAILED: i32 = 1;

@@ -1,0 +1,295 @@
+//! The running server as operators see it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use jute::Op;
+use jute::data::{Id, perms};
+
+use super::four_letter::TraceMask;
+use super::shared::Shared;
+use super::stats::{ConnectionStats, Latency};
+use super::view::{
+    Channel, ConnectionInfo, Mode, Refusal, RequestStats, ServerView, SessionInfo, Snapshot, Statistics,
+    Watch,
+};
+use crate::auth::Authentication;
+use crate::config::Config;
+use crate::metrics::{Gauges, Registry};
+use crate::session::{ConnectionId, SessionId};
+use crate::storage::DataDirs;
+use crate::zab::Zxid;
+
+impl ServerView for Shared {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn gauges(&self) -> Gauges {
+        let statistics = self.statistics();
+        let watches = self.watches.lock().counts();
+        let (znodes, ephemerals, bytes) = {
+            let tree = self.tree.read();
+            (tree.znode_count(), tree.ephemeral_count(), tree.approximate_data_size())
+        };
+        Gauges {
+            avg_latency: statistics.requests.average_ms,
+            max_latency: gauge(statistics.requests.max_ms),
+            min_latency: gauge(statistics.requests.min_ms),
+            packets_received: gauge(statistics.packets_received),
+            packets_sent: gauge(statistics.packets_sent),
+            num_alive_connections: gauge(statistics.connections),
+            outstanding_requests: gauge(statistics.outstanding),
+            uptime: gauge(statistics.uptime.as_millis()),
+            znode_count: gauge(znodes),
+            watch_count: gauge(watches.data + watches.children),
+            ephemerals_count: gauge(ephemerals),
+            approximate_data_size: gauge(bytes),
+            global_sessions: gauge(self.status.lock().sessions),
+            open_file_descriptor_count: open_files(),
+            max_file_descriptor_count: open_files_max(),
+            auth_failed_count: gauge(statistics.auth_failures),
+            ..Gauges::default()
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        self.is_serving.load(Relaxed)
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Standalone
+    }
+
+    fn last_zxid(&self) -> Zxid {
+        self.tree.read().last_zxid()
+    }
+
+    fn statistics(&self) -> Statistics {
+        let sum = |of: fn(&super::stats::ShardStats) -> u64| {
+            self.ledgers.iter().map(|ledger| of(&ledger.stats)).sum()
+        };
+        Statistics {
+            requests: request_stats(self.ledgers.iter().map(|ledger| &ledger.stats.latency)),
+            packets_received: sum(|stats| stats.packets_received.count()),
+            packets_sent: sum(|stats| stats.packets_sent.count()),
+            outstanding: self.queue.in_flight() as u64,
+            connections: self.doorkeeper.connections() as u64,
+            node_count: self.tree.read().znode_count() as u64,
+            uptime: self.clock.monotonic(),
+            response_bytes: None,
+            slow_syncs: self.slow_syncs.load(Relaxed),
+            auth_failures: sum(|stats| stats.auth_failures.count()),
+        }
+    }
+
+    fn reset_statistics(&self) {
+        self.ledgers.iter().for_each(|ledger| ledger.stats.reset());
+        self.registry.reset();
+    }
+
+    fn connections(&self) -> Vec<ConnectionInfo> {
+        let of_shard = |ledger: &super::shared::Ledger| -> Vec<ConnectionInfo> {
+            ledger.connections.lock().iter().map(|(_, (_, stats))| connection_info(stats)).collect()
+        };
+        self.ledgers.iter().flat_map(of_shard).collect()
+    }
+
+    fn reset_connections(&self) {
+        for ledger in &self.ledgers {
+            ledger.connections.lock().iter().for_each(|(_, (_, stats))| stats.reset());
+        }
+    }
+
+    /// Sessions expire where nobody is heard from: those of connected clients are shown as renewed now.
+    fn sessions(&self) -> Vec<SessionInfo> {
+        let now_ms = self.wall_ms(self.clock.monotonic());
+        let tree = self.tree.read();
+        let mut sessions: Vec<_> = tree
+            .sessions()
+            .map(|(id, timeout_ms)| SessionInfo { id, expires_ms: now_ms + i64::from(timeout_ms) })
+            .collect();
+        sessions.sort_unstable_by_key(|session| (session.expires_ms, session.id));
+        sessions
+    }
+
+    fn ephemerals(&self) -> BTreeMap<SessionId, Vec<String>> {
+        let tree = self.tree.read();
+        tree.ephemeral_owners().map(|owner| (owner, tree.ephemerals_of(owner).collect())).collect()
+    }
+
+    fn watches(&self) -> Vec<Watch> {
+        let mut sessions: HashMap<ConnectionId, SessionId> = HashMap::new();
+        for ledger in &self.ledgers {
+            for (_, (id, stats)) in ledger.connections.lock().iter() {
+                sessions.insert(*id, SessionId(stats.session.load(Relaxed)));
+            }
+        }
+        let by_path = self.watches.lock().by_path();
+        let of_path = |(path, connections): (String, std::collections::BTreeSet<ConnectionId>)| {
+            let found: Vec<_> = connections.iter().filter_map(|id| sessions.get(id).copied()).collect();
+            found.into_iter().map(move |session| Watch { path: path.clone(), session })
+        };
+        by_path.into_iter().flat_map(of_path).collect()
+    }
+
+    fn digests(&self) -> Vec<(Zxid, u64)> {
+        self.tree.read().digest_history().collect()
+    }
+
+    fn data_dir_bytes(&self) -> u64 {
+        bytes_below(&self.dirs().snapshots(), |name| !name.starts_with("log."))
+    }
+
+    fn log_dir_bytes(&self) -> u64 {
+        bytes_below(&self.dirs().logs(), |name| name.starts_with("log."))
+    }
+
+    fn last_snapshot(&self) -> Option<(Zxid, i64)> {
+        *self.last_snapshot.lock()
+    }
+
+    fn trace_mask(&self) -> &TraceMask {
+        &self.trace_mask
+    }
+
+    fn authorize(&self, address: IpAddr, scheme: &str, auth: Option<&[u8]>) -> Result<(), Refusal> {
+        let Authentication::Accepted(proven) = self.schemes.authenticate(scheme, auth) else {
+            return Err(Refusal::NotAuthenticated);
+        };
+        let identities: Vec<Id> = std::iter::once(crate::auth::identity_of(address)).chain(proven).collect();
+        let tree = self.tree.read();
+        let root = tree.find("/").ok_or(Refusal::NotAuthorized)?;
+        self.schemes.check(root.acl(), perms::ALL, &identities).map_err(|_| Refusal::NotAuthorized)
+    }
+
+    fn snapshot(&self) -> io::Result<Snapshot> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn restore(&self, _: &mut dyn Read) -> io::Result<Zxid> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Shared {
+    pub(super) fn dirs(&self) -> DataDirs {
+        DataDirs::new(&self.config.data_dir, Some(self.config.data_log_dir.clone()))
+    }
+}
+
+fn gauge(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[allow(clippy::cast_precision_loss)] // An average for display.
+fn request_stats<'a>(latencies: impl Iterator<Item = &'a Latency>) -> RequestStats {
+    let (mut count, mut total, mut min, mut max) = (0, Duration::ZERO, None::<Duration>, Duration::ZERO);
+    for latency in latencies.filter(|latency| latency.count() > 0) {
+        count += latency.count();
+        total += latency.total();
+        min = Some(min.map_or(latency.min(), |min| min.min(latency.min())));
+        max = max.max(latency.max());
+    }
+    let average_ms = if count == 0 { 0.0 } else { total.as_secs_f64() * 1000.0 / count as f64 };
+    RequestStats { min_ms: millis(min.unwrap_or_default()), average_ms, max_ms: millis(max) }
+}
+
+fn connection_info(stats: &ConnectionStats) -> ConnectionInfo {
+    let session = match stats.session.load(Relaxed) {
+        0 => None,
+        session => Some(SessionId(session)),
+    };
+    let timeout_ms = stats.timeout_ms.load(Relaxed);
+    let last_op = stats.last_op.load(Relaxed);
+    let last_response_ms = stats.last_response_ms.load(Relaxed);
+    let has_answered = last_op != 0;
+    ConnectionInfo {
+        peer: stats.peer,
+        channel: Channel::Plain,
+        interest: u8::from(session.is_some()),
+        outstanding: stats.outstanding.load(Relaxed),
+        packets_received: stats.received.count(),
+        packets_sent: stats.sent.count(),
+        established_ms: stats.established_ms,
+        expires_ms: stats.established_ms.max(last_response_ms) + i64::from(timeout_ms),
+        session,
+        timeout_ms,
+        last_operation: short_name(last_op),
+        last_cxid: if has_answered { i64::from(stats.last_xid.load(Relaxed)) } else { -1 },
+        last_zxid: if has_answered { stats.last_zxid.load(Relaxed) } else { -1 },
+        last_response_ms,
+        last_latency_ms: u64::try_from(stats.last_latency_ms.load(Relaxed)).unwrap_or(0),
+        requests: request_stats(std::iter::once(&stats.latency)),
+    }
+}
+
+/// What `cons` calls an operation. ZooKeeper's `Request.op2String`, shortened.
+fn short_name(code: i32) -> &'static str {
+    let Some(op) = Op::from_code(code) else {
+        return if code == 0 { "NA" } else { "UNKN" };
+    };
+    match op {
+        Op::Create | Op::Create2 | Op::CreateContainer | Op::CreateTtl => "CREA",
+        Op::Delete | Op::DeleteContainer => "DELE",
+        Op::Exists => "EXIS",
+        Op::GetData => "GETD",
+        Op::SetData => "SETD",
+        Op::GetAcl => "GETA",
+        Op::SetAcl => "SETA",
+        Op::GetChildren | Op::GetChildren2 => "GETC",
+        Op::GetAllChildrenNumber => "GETACN",
+        Op::Sync => "SYNC",
+        Op::Ping => "PING",
+        Op::CreateSession => "SESS",
+        Op::CloseSession => "CLOS",
+        Op::SetWatches => "SETW",
+        Op::SetWatches2 => "STW2",
+        Op::AddWatch => "ADDW",
+        Op::CheckWatches => "CHKW",
+        Op::RemoveWatches => "REMW",
+        Op::Multi => "MULT",
+        Op::MultiRead => "MLTR",
+        Op::Reconfig => "RECO",
+        Op::Check => "CHEC",
+        Op::GetEphemerals => "GETE",
+        Op::WhoAmI => "HOMI",
+        Op::Auth => "AUTH",
+        Op::Sasl => "SASL",
+        Op::Error => "ERRO",
+    }
+}
+
+/// All files below `dir` whose names are `wanted`.
+fn bytes_below(dir: &Path, wanted: impl Fn(&str) -> bool + Copy) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return 0;
+    };
+    let bytes_of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path(), wanted),
+        Ok(metadata) if wanted(&entry.file_name().to_string_lossy()) => metadata.len(),
+        _ => 0,
+    };
+    entries.flatten().map(bytes_of).sum()
+}
+
+fn open_files() -> i64 {
+    fs::read_dir("/proc/self/fd").map_or(-1, |entries| gauge(entries.count()))
+}
+
+fn open_files_max() -> i64 {
+    gauge(rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX))
+}

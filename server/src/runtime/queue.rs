@@ -1,0 +1,136 @@
+//! The one way into the node: a queue that shards put batches of events into, and that the node takes whole.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::node::Event;
+
+/// From all shards to the node.
+///
+/// Its length is bounded by who puts into it: a connection with a write outstanding is not read from while
+/// [`NodeQueue::in_flight`] is above `globalOutstandingLimit`, so at most one socket read a connection comes
+/// on top of that limit; a connection waits for its handshake and says once that it has gone; and touches
+/// are one a session, a few times a second.
+#[derive(Debug, Default)]
+pub(crate) struct NodeQueue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    /// Writes put in whose reply has not come out yet.
+    in_flight: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: Vec<Event>,
+    node_sleeps: bool,
+    closed: bool,
+}
+
+/// What became of waiting for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// There are some.
+    Events,
+    /// The deadline has passed first.
+    Deadline,
+    /// The queue is closed and empty.
+    Closed,
+}
+
+impl NodeQueue {
+    /// Moves all of `batch` to the end of the queue, and wakes the node if it sleeps.
+    pub(crate) fn send(&self, batch: &mut Vec<Event>) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.events.is_empty() {
+            std::mem::swap(&mut state.events, batch);
+        } else {
+            state.events.append(batch);
+        }
+        let wake = std::mem::take(&mut state.node_sleeps);
+        drop(state);
+        batch.clear();
+        if wake {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Swaps everything that waits into `into`, which must be empty; sleeps until there is something.
+    pub(crate) fn receive(&self, into: &mut Vec<Event>, deadline: Option<Instant>) -> Received {
+        debug_assert!(into.is_empty());
+        let mut state = self.state.lock();
+        while state.events.is_empty() {
+            if state.closed {
+                return Received::Closed;
+            }
+            state.node_sleeps = true;
+            match deadline {
+                None => self.arrived.wait(&mut state),
+                Some(deadline) => {
+                    if self.arrived.wait_until(&mut state, deadline).timed_out() && state.events.is_empty() {
+                        state.node_sleeps = false;
+                        return Received::Deadline;
+                    }
+                }
+            }
+        }
+        state.node_sleeps = false;
+        std::mem::swap(&mut state.events, into);
+        Received::Events
+    }
+
+    /// Lets the node take what is there, and then see [`Received::Closed`].
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Counts writes on their way in.
+    pub(crate) fn began(&self, writes: usize) {
+        self.in_flight.fetch_add(writes, Ordering::Relaxed);
+    }
+
+    /// Counts writes that were answered, or whose connection has gone.
+    pub(crate) fn ended(&self, writes: usize) {
+        self.in_flight.fetch_sub(writes, Ordering::Relaxed);
+    }
+
+    /// Writes put in whose reply has not come out yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_before_closing_is_still_received() {
+        let queue = NodeQueue::default();
+        queue.send(&mut vec![Event::Tick, Event::Tick]);
+        queue.close();
+        let mut events = Vec::new();
+        assert_eq!(queue.receive(&mut events, None), Received::Events);
+        assert_eq!(events.len(), 2);
+        events.clear();
+        assert_eq!(queue.receive(&mut events, None), Received::Closed);
+    }
+
+    #[test]
+    fn batches_line_up_behind_each_other() {
+        let queue = NodeQueue::default();
+        let mut batch = vec![Event::DiskShort(true)];
+        queue.send(&mut batch);
+        batch.push(Event::DiskShort(false));
+        queue.send(&mut batch);
+        assert!(batch.is_empty());
+        let mut events = Vec::new();
+        queue.receive(&mut events, None);
+        assert!(matches!(events[..], [Event::DiskShort(true), Event::DiskShort(false)]));
+    }
+}

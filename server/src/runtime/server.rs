@@ -1,0 +1,180 @@
+//! A server as a value: started, asked where it listens, stopped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::sync_channel;
+use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::clock::Clock;
+use super::driver::{CUTS_WAITING_MAX, Driver, run_or_die};
+use super::http::Http;
+use super::listener::{accept_loop, bind};
+use super::shared::Shared;
+use super::startup::{self, Started};
+use super::{ServerView, shard, snapshots};
+use crate::config::{Config, HostPort};
+use crate::node::Node;
+use crate::storage::{self, DataLock};
+
+/// What the operating system takes when `clientPortListenBacklog` is not set.
+const BACKLOG: i32 = 1024;
+
+/// Shards beyond this many share nothing but locks, and gain nothing.
+const SHARDS_MAX: usize = 32;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What is on the disk, or the disk.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// A port.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Neither `clientPort` nor `secureClientPort`.
+    #[error("no clientPort is configured: nobody could reach this server")]
+    NoPort,
+    /// The admin server or Prometheus' page.
+    #[error("cannot serve HTTP")]
+    Http(#[source] io::Error),
+    /// A thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// A running server. Dropping it without [`Server::stop`] leaves its threads running.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    http: Http,
+    stop_listening: oneshot::Sender<()>,
+    listener: JoinHandle<()>,
+    shards: Vec<JoinHandle<()>>,
+    node: JoinHandle<()>,
+    snapshots: JoinHandle<()>,
+    _lock: DataLock,
+}
+
+impl Server {
+    /// Loads what is on the disk, and serves it. On return, clients can connect.
+    ///
+    /// # Errors
+    /// Nothing runs then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let client = config.client.clone().ok_or(StartError::NoPort)?;
+        let Started { lock, tree, store, log, node_config, hash_seed } = startup::load(&config, clock)?;
+        let listener = listen(
+            &client,
+            config.listen_backlog.and_then(|backlog| i32::try_from(backlog).ok()).unwrap_or(BACKLOG),
+        )?;
+        let address = listener.local_addr().map_err(StartError::Thread)?;
+
+        let node = Node::new(node_config.clone(), &tree, clock.now());
+        let shards = std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
+        let shared = Arc::new(Shared::new(config, node_config.schemes, clock, tree, shards, hash_seed));
+        let view: Arc<dyn ServerView> = Arc::clone(&shared) as Arc<dyn ServerView>;
+        let http = Http::start(&view).map_err(StartError::Http)?;
+
+        let (cuts, written) = sync_channel(CUTS_WAITING_MAX);
+        let driver = Driver::new(Arc::clone(&shared), node, log, cuts);
+        let node = spawn("node", move || run_or_die(driver))?;
+        let for_snapshots = Arc::clone(&shared);
+        let snapshots = spawn("snapshots", move || snapshots::run(&for_snapshots, store, &written))?;
+        let shards = (0..shards).map(|index| spawn_shard(&shared, index)).collect::<Result<_, _>>()?;
+        let (stop_listening, stopped) = oneshot::channel();
+        let for_listener = Arc::clone(&shared);
+        let listener = spawn("listener", move || run_listener(listener, for_listener, stopped))?;
+        info!(%address, "serving");
+        Ok(Self { shared, address, http, stop_listening, listener, shards, node, snapshots, _lock: lock })
+    }
+
+    /// Where clients connect. Tells which port it is, when 0 was configured.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin server and Prometheus' page are.
+    #[must_use]
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// What operators see of it.
+    #[must_use]
+    pub fn view(&self) -> Arc<dyn ServerView> {
+        Arc::clone(&self.shared) as Arc<dyn ServerView>
+    }
+
+    /// Stops: no new connections, then none at all, then everything that was acknowledged is in log and snapshot.
+    /// Sessions live on, for clients to come back to.
+    pub fn stop(self) {
+        self.shared.is_serving.store(false, Relaxed);
+        drop(self.stop_listening);
+        join(self.listener);
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.stop());
+        self.shards.into_iter().for_each(join);
+        self.shared.queue.close();
+        join(self.node); // Its end of the channel of cuts closes, which ends the next.
+        join(self.snapshots);
+        drop(self.http);
+        info!(zxid = %self.shared.tree.read().last_zxid(), "stopped");
+    }
+}
+
+fn listen(client: &HostPort, backlog: i32) -> Result<std::net::TcpListener, StartError> {
+    let attempt = || client.resolve().and_then(|address| bind(address, backlog));
+    attempt().map_err(|source| {
+        let host = client.host.as_deref().unwrap_or("*");
+        StartError::Listen { address: format!("{host}:{}", client.port), source }
+    })
+}
+
+fn run_listener(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.and_then(|runtime| {
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = accept_loop(listener, shared) => outcome,
+                _ = stopped => Ok(()),
+            }
+        })
+    });
+    if let Err(error) = outcome {
+        tracing::error!(%error, "no more connections are accepted");
+    }
+}
+
+fn spawn_shard(shared: &Arc<Shared>, index: usize) -> Result<JoinHandle<()>, StartError> {
+    let shared = Arc::clone(shared);
+    let index = u8::try_from(index).expect("shards are at most SHARDS_MAX");
+    spawn(&format!("shard-{index}"), move || {
+        if let Err(error) = shard::run(&shared, index) {
+            tracing::error!(index, %error, "a shard cannot run");
+        }
+    })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
+}
+
+/// A thread of ours that panicked has broken an invariant, and so have we.
+fn join(thread: JoinHandle<()>) {
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}

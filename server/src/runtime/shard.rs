@@ -1,0 +1,596 @@
+//! One of the threads that own connections. Everything here happens on that thread, a turn at a time: a turn
+//! begins with a socket that has something, or with mail, and ends with events sent to the node and replies
+//! written to sockets.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use jute::data::perms;
+use jute::frame::FrameCodec;
+use parking_lot::RwLockReadGuard;
+use slab::Slab;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use super::clock::Clock;
+use super::connection::{Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally};
+use super::four_letter::{self, Word};
+use super::inbound::Block;
+use super::listener::Accepted;
+use super::mailbox::{Mail, Mailbox};
+use super::reply;
+use super::shared::{Ledger, Shared};
+use super::stats::ConnectionStats;
+use crate::node::{Delivery, Event};
+use crate::session::{ConnectionId, SessionId};
+use crate::tree::Tree;
+
+/// Room to read into. One buffer serves all connections of a shard: idle ones keep none.
+const READ_BYTES: usize = 64 * 1024;
+
+/// With less room left than this, the read buffer is renewed.
+const READ_BYTES_MIN: usize = 16 * 1024;
+
+/// Buffers for replies kept for the next turn.
+const SPARE_BUFFERS_MAX: usize = 64;
+
+/// How long it may take until the node learns that a session was heard from. Early expiry is no danger: the
+/// session's timeout is rounded up to a tick, and begins when the node hears of it.
+const TOUCH_DELAY: Duration = Duration::from_millis(50);
+
+/// One shard's state, and its way to the rest.
+pub(super) struct Shard {
+    shared: Arc<Shared>,
+    index: u8,
+    state: RefCell<State>,
+    /// The first touch of a round, the first handshake in the queue.
+    touched: Notify,
+    awaiting: Notify,
+}
+
+struct State {
+    connections: Slab<Connection>,
+    ledger_keys: Vec<usize>,
+    generation: u32,
+    /// Empty between turns.
+    buffer: BytesMut,
+    spare: Vec<BytesMut>,
+    /// Events of this turn.
+    events: Vec<Event>,
+    /// Connections that this turn has given something.
+    dirty: Vec<ConnectionId>,
+    mail: Mail,
+    touched: Vec<SessionId>,
+    touch_round: u64,
+    /// By when connections must have a session, or be closed; the earliest first.
+    deadlines: VecDeque<(Duration, ConnectionId)>,
+}
+
+/// Runs shard `index` until it is told to stop.
+pub(super) fn run(shared: &Arc<Shared>, index: u8) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let shard = Rc::new(Shard::new(Arc::clone(shared), index));
+    runtime.block_on(async {
+        tokio::task::spawn_local(Rc::clone(&shard).report_touches());
+        tokio::task::spawn_local(Rc::clone(&shard).enforce_deadlines());
+        loop {
+            shard.mailbox().arrival().await;
+            if shard.on_mail() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+impl Shard {
+    fn new(shared: Arc<Shared>, index: u8) -> Self {
+        let state = State {
+            connections: Slab::new(),
+            ledger_keys: Vec::new(),
+            generation: 0,
+            buffer: BytesMut::new(),
+            spare: Vec::new(),
+            events: Vec::new(),
+            dirty: Vec::new(),
+            mail: Mail::default(),
+            touched: Vec::new(),
+            touch_round: 1,
+            deadlines: VecDeque::new(),
+        };
+        Self { shared, index, state: RefCell::new(state), touched: Notify::new(), awaiting: Notify::new() }
+    }
+
+    fn mailbox(&self) -> &Mailbox {
+        &self.shared.mailboxes[usize::from(self.index)]
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.shared.ledgers[usize::from(self.index)]
+    }
+
+    /// A turn: mail has come. True: the server stops.
+    fn on_mail(self: &Rc<Self>) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        self.read_mail(state);
+        for accepted in std::mem::take(&mut state.mail.accepted) {
+            self.adopt(state, accepted);
+        }
+        self.finish(state);
+        if state.mail.stop {
+            let all: Vec<_> = state.connections.iter().map(|(_, connection)| connection.id).collect();
+            for id in all {
+                self.close(state, id);
+            }
+            self.shared.queue.send(&mut state.events);
+        }
+        state.mail.stop
+    }
+
+    /// Takes a new connection in; its task lives as long as it does.
+    fn adopt(self: &Rc<Self>, state: &mut State, accepted: Accepted) {
+        let Accepted { stream, peer, permit } = accepted;
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => Rc::new(stream),
+            Err(error) => {
+                warn!(%peer, %error, "cannot serve a connection");
+                return;
+            }
+        };
+        let stats = Arc::new(ConnectionStats::new(peer, permit, Clock::wall_ms()));
+        state.generation = state.generation.wrapping_add(1);
+        let entry = state.connections.vacant_entry();
+        let slot = u32::try_from(entry.key()).expect("descriptors are fewer than 2^32");
+        let id = ConnectionId { shard: self.index, slot, generation: state.generation };
+        entry.insert(Connection::new(id, Rc::clone(&stream), Arc::clone(&stats)));
+        let ledger_key = self.ledger().connections.lock().insert((id, stats));
+        let slot = id.slot as usize;
+        if state.ledger_keys.len() <= slot {
+            state.ledger_keys.resize(slot + 1, 0);
+        }
+        state.ledger_keys[slot] = ledger_key;
+        self.set_deadline(state, id);
+        tokio::task::spawn_local(Rc::clone(self).attend(id, stream));
+    }
+
+    /// Closes `id` if it has no session by then.
+    fn set_deadline(&self, state: &mut State, id: ConnectionId) {
+        let due = self.shared.clock.monotonic() + self.shared.config.limits.sessionless_timeout;
+        state.deadlines.push_back((due, id));
+        self.awaiting.notify_one();
+    }
+
+    /// A connection's task: waits for its socket, whichever way there is something to do.
+    async fn attend(self: Rc<Self>, id: ConnectionId, stream: Rc<TcpStream>) {
+        std::future::poll_fn(|cx| self.poll_socket(id, &stream, cx)).await;
+    }
+
+    fn poll_socket(&self, id: ConnectionId, stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some((wants_read, wants_write)) = self.interest(id, cx) else {
+                return Poll::Ready(());
+            };
+            if wants_write && stream.poll_write_ready(cx).is_ready() {
+                self.on_writable(id);
+            } else if wants_read && stream.poll_read_ready(cx).is_ready() {
+                self.on_readable(id);
+            } else {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// What its task should wait for; `None` once it is closed.
+    fn interest(&self, id: ConnectionId, cx: &mut Context<'_>) -> Option<(bool, bool)> {
+        let state = &mut *self.state.borrow_mut();
+        let connection = state.connection(id)?;
+        let wants_read = connection.may_read(&self.shared);
+        let wants_write = !connection.out.is_empty();
+        connection.awaits = (wants_read, wants_write);
+        match &mut connection.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Some((wants_read, wants_write))
+    }
+
+    /// A turn: the socket has bytes, or an end.
+    fn on_readable(&self, id: ConnectionId) {
+        let state = &mut *self.state.borrow_mut();
+        let arrived = self.shared.clock.monotonic();
+        match self.read_socket(state, id) {
+            Ok(true) => self.take_in(state, id, arrived),
+            Ok(false) => {}
+            Err(error) => {
+                debug!(?id, %error, "connection ended");
+                self.close(state, id);
+            }
+        }
+        self.finish(state);
+    }
+
+    /// Reads once. False: there was nothing after all.
+    fn read_socket(&self, state: &mut State, id: ConnectionId) -> io::Result<bool> {
+        let State { connections, buffer, .. } = state;
+        let Some(connection) = connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+        else {
+            return Ok(false);
+        };
+        // The beginning of a long frame grows where it is; of a short one it is copied to where there is room.
+        let read = if connection.inbox.len() >= READ_BYTES_MIN {
+            connection.inbox.reserve(READ_BYTES_MIN);
+            connection.stream.try_read_buf(&mut connection.inbox)
+        } else {
+            if buffer.capacity() < READ_BYTES_MIN + connection.inbox.len() {
+                buffer.reserve(READ_BYTES);
+            }
+            buffer.extend_from_slice(&connection.inbox);
+            let read = connection.stream.try_read_buf(buffer);
+            connection.inbox = buffer.split();
+            read
+        };
+        match read {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(bytes) => {
+                self.ledger().stats.bytes_received.add(bytes as u64);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes in what stands in the connection's inbox, as far as it may be now.
+    fn take_in(&self, state: &mut State, id: ConnectionId, arrived: Duration) {
+        let Some(connection) = state.connection(id) else {
+            return;
+        };
+        if connection.stage == Stage::Fresh
+            && let Some(word) = connection.word()
+        {
+            self.answer_word(state, id, word);
+            return;
+        }
+        let codec = FrameCodec::new(self.shared.config.limits.request_bytes_max as usize);
+        let mut block = Block::take(&mut connection.inbox, codec);
+        let tree = (block.has_reads || connection.is_due()).then(|| self.read_tree(state));
+        let State { connections, events, .. } = state;
+        let Some(connection) = connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+        else {
+            return; // The mail said so.
+        };
+        let mut desk = Desk {
+            shared: &self.shared,
+            tree: tree.as_deref(),
+            events,
+            now: arrived,
+            tally: Tally::default(),
+        };
+        if desk.tree.is_some() {
+            connection.resume(&mut desk);
+        }
+        let taken = connection.take_in(&mut block, &mut desk);
+        let tally = desk.tally;
+        drop(tree);
+        let ended =
+            block.is_broken && block.frames.is_empty() && !matches!(connection.stage, Stage::Opening { .. });
+        connection.put_back(block);
+        self.book(connection, tally, arrived);
+        self.touch(state, id);
+        state.dirty.push(id);
+        if ended || taken.is_err() {
+            self.on_breach(state, id, taken.err());
+        }
+    }
+
+    /// Locks the tree for reading, and hands out the mail that belongs to what it shows: no answer from here on
+    /// overtakes an event.
+    fn read_tree(&self, state: &mut State) -> RwLockReadGuard<'_, Tree> {
+        let tree = self.shared.tree.read();
+        self.read_mail(state);
+        tree
+    }
+
+    /// The connection's first four bytes were a word: a page, and then it closes.
+    fn answer_word(&self, state: &mut State, id: ConnectionId, word: Word) {
+        let Some(connection) = state.connection(id) else {
+            return;
+        };
+        let argument = connection.inbox.get(4..4 + word.argument_len());
+        if let Some(argument) = argument {
+            let page = four_letter::answer(word, argument, &*self.shared);
+            connection.out.extend_from_slice(page.as_bytes());
+            connection.inbox = BytesMut::new();
+            connection.stage = Stage::Closing;
+            state.dirty.push(id);
+        }
+    }
+
+    fn on_breach(&self, state: &mut State, id: ConnectionId, breach: Option<Breach>) {
+        if let Some(connection) = state.connection(id) {
+            let peer = connection.stats.peer;
+            match breach {
+                Some(breach @ Breach::Ahead { .. }) => warn!(%peer, %breach, "refused a client"),
+                Some(breach) => debug!(%peer, %breach, "closed a connection"),
+                None => debug!(%peer, breach = "a frame of an impossible length", "closed a connection"),
+            }
+            // Replies to what came before the breach are still written.
+            connection.stage = Stage::Closing;
+            self.ledger().stats.broken_connections.add(1);
+        }
+    }
+
+    /// A turn: the socket takes bytes again.
+    fn on_writable(&self, id: ConnectionId) {
+        let state = &mut *self.state.borrow_mut();
+        self.flush(state, id);
+        state.dirty.push(id);
+        self.finish(state);
+    }
+
+    /// Hands out what the node delivered.
+    fn read_mail(&self, state: &mut State) {
+        if !self.mailbox().is_full() {
+            return;
+        }
+        let mut accepted = std::mem::take(&mut state.mail.accepted);
+        let stop = state.mail.stop;
+        self.mailbox().empty(&mut state.mail);
+        state.mail.stop |= stop;
+        accepted.append(&mut state.mail.accepted);
+        state.mail.accepted = accepted;
+        let mut deliveries = std::mem::take(&mut state.mail.deliveries);
+        let now = self.shared.clock.monotonic();
+        for delivery in deliveries.drain(..) {
+            self.deliver(state, delivery, now);
+        }
+        state.mail.deliveries = deliveries;
+    }
+
+    fn deliver(&self, state: &mut State, delivery: Delivery, now: Duration) {
+        match delivery {
+            Delivery::Reply { connection: id, xid, zxid, error, body, close } => {
+                let Some(connection) = state.connection_to_write(id) else {
+                    return;
+                };
+                reply::write_answer(&mut connection.out, xid, zxid, error, body);
+                let Some((op, arrived)) = connection.on_answered() else {
+                    return;
+                };
+                if close {
+                    connection.stage = Stage::Closing;
+                }
+                self.shared.queue.ended(1);
+                self.book_write(connection, (op, xid), now.saturating_sub(arrived));
+                state.dirty.push(id);
+            }
+            Delivery::Notification { connections, zxid, event, path, acl } => {
+                let frame = reply::notification(zxid, event, path);
+                for id in connections {
+                    let Some(connection) = state.connection_to_write(id) else {
+                        continue;
+                    };
+                    let may_know = acl.as_ref().is_none_or(|acl| {
+                        self.shared.schemes.check(acl, perms::READ, &connection.identities).is_ok()
+                    });
+                    if may_know {
+                        connection.out.extend_from_slice(&frame);
+                        self.book(connection, Tally { sent: 1, ..Tally::default() }, now);
+                        state.dirty.push(id);
+                    }
+                }
+            }
+            Delivery::Connected { connection: id, session, timeout_ms, password } => {
+                if let Some(connection) = state.connection_to_write(id) {
+                    connection.on_connected(session, timeout_ms, &password);
+                    state.dirty.push(id);
+                }
+            }
+            Delivery::Expired { connection: id } => {
+                if let Some(connection) = state.connection_to_write(id) {
+                    connection.on_expired();
+                    state.dirty.push(id);
+                }
+            }
+            Delivery::Close { connection: id } => {
+                if let Some(connection) = state.connection(id) {
+                    connection.stage = Stage::Closing;
+                    state.dirty.push(id);
+                }
+            }
+        }
+    }
+
+    /// Ends a turn: requests that waited are served, events go to the node, replies to the sockets.
+    fn finish(&self, state: &mut State) {
+        self.serve_waiting(state);
+        self.shared.queue.send(&mut state.events);
+        while let Some(id) = state.dirty.pop() {
+            self.flush(state, id);
+            let Some(connection) = state.connection(id) else {
+                continue;
+            };
+            let wants = (connection.may_read(&self.shared), !connection.out.is_empty());
+            if wants != connection.awaits {
+                connection.wake();
+            }
+        }
+        self.shared.queue.send(&mut state.events);
+    }
+
+    /// Connections whose writes were answered, whose handshake ended, or who listen again go on with what they
+    /// asked meanwhile.
+    fn serve_waiting(&self, state: &mut State) {
+        let is_waiting = |connection: &mut Connection| {
+            connection.is_listening() && (connection.is_due() || connection.is_held_back)
+        };
+        let waiting: Vec<_> = state
+            .dirty
+            .iter()
+            .copied()
+            .filter(|id| state.connections.get_mut(id.slot as usize).is_some_and(is_waiting))
+            .collect();
+        let now = self.shared.clock.monotonic();
+        for id in waiting {
+            self.take_in(state, id, now);
+        }
+    }
+
+    /// Writes what waits, as much as the socket takes.
+    fn flush(&self, state: &mut State, id: ConnectionId) {
+        let Some(connection) = state.connection(id) else {
+            return;
+        };
+        if !connection.out.is_empty() {
+            match connection.stream.try_write(&connection.out) {
+                Ok(bytes) => {
+                    self.ledger().stats.response_bytes.add(bytes as u64);
+                    let _ = connection.out.split_to(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    debug!(?id, %error, "connection broke");
+                    self.close(state, id);
+                    return;
+                }
+            }
+        }
+        let Some(connection) = state.connection(id) else {
+            return;
+        };
+        if connection.out.len() > OUTPUT_BYTES_MAX {
+            warn!(peer = %connection.stats.peer, unsent = connection.out.len(), "closed a client that reads nothing");
+            self.close(state, id);
+        } else if connection.out.is_empty() {
+            let closes = connection.stage == Stage::Closing;
+            let buffer = std::mem::take(&mut connection.out);
+            state.recycle(buffer);
+            if closes {
+                self.close(state, id);
+            }
+        }
+    }
+
+    /// The end of a connection, whoever wanted it.
+    fn close(&self, state: &mut State, id: ConnectionId) {
+        if state.connection(id).is_none() {
+            return;
+        }
+        let mut connection = state.connections.remove(id.slot as usize);
+        self.shared.queue.ended(connection.writes_under_way());
+        self.ledger().connections.lock().remove(state.ledger_keys[id.slot as usize]);
+        self.shared.watches.lock().drop_connection(id);
+        state.events.push(Event::Disconnected { connection: id });
+        connection.wake();
+    }
+
+    /// Notes that the connection's session was heard from.
+    fn touch(&self, state: &mut State, id: ConnectionId) {
+        let round = state.touch_round;
+        let Some(connection) = state.connection(id) else {
+            return;
+        };
+        if let Some(session) = connection.session()
+            && connection.touched_round != round
+        {
+            connection.touched_round = round;
+            state.touched.push(session);
+            if state.touched.len() == 1 {
+                self.touched.notify_one();
+            }
+        }
+    }
+
+    async fn report_touches(self: Rc<Self>) {
+        loop {
+            self.touched.notified().await;
+            tokio::time::sleep(TOUCH_DELAY).await;
+            let state = &mut *self.state.borrow_mut();
+            state.touch_round += 1;
+            let touched = std::mem::take(&mut state.touched);
+            self.shared.queue.send(&mut vec![Event::Touched(touched)]);
+        }
+    }
+
+    async fn enforce_deadlines(self: Rc<Self>) {
+        loop {
+            let next = self.state.borrow().deadlines.front().copied();
+            match next {
+                None => self.awaiting.notified().await,
+                Some((due, id)) => {
+                    tokio::time::sleep_until(self.shared.clock.instant(due).into()).await;
+                    self.on_deadline(id);
+                }
+            }
+        }
+    }
+
+    fn on_deadline(&self, id: ConnectionId) {
+        let state = &mut *self.state.borrow_mut();
+        state.deadlines.pop_front();
+        let is_late = state.connection(id).is_some_and(|connection| connection.session().is_none());
+        if is_late {
+            debug!(?id, "closed a connection that had no session in time");
+            self.ledger().stats.sessionless_connections_expired.add(1);
+            self.close(state, id);
+            self.finish(state);
+        }
+    }
+
+    fn book(&self, connection: &Connection, tally: Tally, arrived: Duration) {
+        let now = self.shared.clock.monotonic();
+        let took = now.saturating_sub(arrived);
+        connection.book(tally, took, self.shared.wall_ms(now));
+        let stats = &self.ledger().stats;
+        stats.packets_received.add(tally.received);
+        stats.packets_sent.add(tally.reads + tally.sent);
+        if tally.reads > 0 {
+            stats.latency.record(took, tally.reads);
+            stats.read_latency.record(took, tally.reads);
+        }
+    }
+
+    fn book_write(&self, connection: &Connection, last: (i32, i32), took: Duration) {
+        let now = self.shared.clock.monotonic();
+        let tally = Tally { sent: 1, last: Some(last), ..Tally::default() };
+        connection.book(tally, took, self.shared.wall_ms(now));
+        let stats = &self.ledger().stats;
+        stats.packets_sent.add(1);
+        stats.latency.record(took, 1);
+        stats.update_latency.record(took, 1);
+    }
+}
+
+impl State {
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+    }
+
+    /// The same, with a buffer to write to.
+    fn connection_to_write(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let connection =
+            self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)?;
+        if connection.out.capacity() == 0
+            && let Some(buffer) = self.spare.pop()
+        {
+            connection.out = buffer;
+        }
+        Some(connection)
+    }
+
+    /// Keeps a buffer for the next reply, unless it is a large one.
+    fn recycle(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        if buffer.capacity() > 0 && buffer.capacity() <= READ_BYTES && self.spare.len() < SPARE_BUFFERS_MAX {
+            self.spare.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What the server's threads share: the tree and the watches, the ways between threads, the numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use slab::Slab;
+
+use super::clock::Clock;
+use super::four_letter::TraceMask;
+use super::listener::Doorkeeper;
+use super::mailbox::Mailbox;
+use super::queue::NodeQueue;
+use super::stats::{ConnectionStats, ShardStats};
+use crate::auth::Schemes;
+use crate::config::Config;
+use crate::metrics::Registry;
+use crate::node::Status;
+use crate::pipeline::throttle::Throttle;
+use crate::session::ConnectionId;
+use crate::tree::Tree;
+use crate::watch::Watches;
+use crate::zab::Zxid;
+
+/// One of these, for as long as the server runs.
+///
+/// Locks are taken in this order: `tree`, `watches`, then a mailbox or the queue. No thread takes `tree`
+/// twice.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) schemes: Arc<Schemes>,
+    pub(crate) clock: Clock,
+    /// Only the node's thread writes.
+    pub(crate) tree: RwLock<Tree>,
+    pub(crate) watches: Mutex<Watches>,
+    pub(crate) queue: NodeQueue,
+    pub(crate) throttle: Throttle,
+    /// One a shard.
+    pub(crate) mailboxes: Box<[Mailbox]>,
+    /// One a shard.
+    pub(crate) ledgers: Box<[Ledger]>,
+    pub(crate) doorkeeper: Arc<Doorkeeper>,
+    /// As of the node's last batch.
+    pub(crate) status: Mutex<Status>,
+    pub(crate) registry: Registry,
+    pub(crate) trace_mask: TraceMask,
+    pub(crate) slow_syncs: AtomicU64,
+    pub(crate) is_serving: AtomicBool,
+    /// The disk is short of room: writes that grow are refused.
+    pub(crate) disk_short: AtomicBool,
+    /// The newest snapshot's zxid, and when it was written, in seconds since 1970.
+    pub(crate) last_snapshot: Mutex<Option<(Zxid, i64)>>,
+    /// The wall clock when the other began.
+    began_ms: i64,
+}
+
+/// What a shard lets others see.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) stats: ShardStats,
+    pub(crate) connections: Mutex<Slab<(ConnectionId, Arc<ConnectionStats>)>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        schemes: Arc<Schemes>,
+        clock: Clock,
+        tree: Tree,
+        shards: usize,
+        hash_seed: u64,
+    ) -> Self {
+        let limits = &config.limits;
+        let per_address_max = limits.connections_per_address_max.map_or(0, |max| max as usize);
+        let connections_max = limits.connections_max.map_or(0, |max| max as usize);
+        Self {
+            throttle: Throttle { outstanding_max: limits.outstanding_max as usize },
+            doorkeeper: Arc::new(Doorkeeper::new(per_address_max, connections_max)),
+            config,
+            schemes,
+            clock,
+            tree: RwLock::new(tree),
+            watches: Mutex::new(Watches::new(hash_seed)),
+            queue: NodeQueue::default(),
+            mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
+            ledgers: (0..shards).map(|_| Ledger::default()).collect(),
+            status: Mutex::default(),
+            registry: Registry::default(),
+            trace_mask: TraceMask::default(),
+            slow_syncs: AtomicU64::new(0),
+            is_serving: AtomicBool::new(true),
+            disk_short: AtomicBool::new(false),
+            last_snapshot: Mutex::default(),
+            began_ms: Clock::wall_ms(),
+        }
+    }
+
+    /// About what the wall clock shows when the other shows `monotonic`. For display.
+    pub(crate) fn wall_ms(&self, monotonic: Duration) -> i64 {
+        self.began_ms.saturating_add(i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn is_disk_short(&self) -> bool {
+        self.disk_short.load(Ordering::Relaxed)
+    }
+}

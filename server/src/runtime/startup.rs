@@ -1,0 +1,142 @@
+//! From a directory to a tree, and from zoo.cfg to what each part wants to know.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use super::clock::Clock;
+use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
+use crate::config::{Config, ServerId};
+use crate::node::{CutPolicy, NodeConfig, ReaperConfig};
+use crate::session::TimeoutBounds;
+use crate::storage::txn_log::LogEnd;
+use crate::storage::{
+    DataDirs, DataLock, Disk, Error, LogOptions, OsDisk, Result, RocksStore, SnapshotStore, TxnLog,
+    TxnLogReader,
+};
+use crate::tree::{Tree, TreeLoader, TreeOptions};
+
+/// What the threads begin with.
+pub(super) struct Started {
+    pub(super) lock: DataLock,
+    pub(super) tree: Tree,
+    pub(super) store: Box<dyn SnapshotStore>,
+    pub(super) log: TxnLog,
+    pub(super) node_config: NodeConfig,
+    pub(super) hash_seed: u64,
+}
+
+/// Locks the directories, loads the newest snapshot, and replays the log behind it.
+pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
+    let lock = dirs.enter(&*disk, config.storage.create_dirs)?;
+    let hash_seed = entropy();
+    let store = RocksStore::open(&dirs.database())?;
+    let (tree, log_end) = recover(config, &disk, &dirs, &store, hash_seed)?;
+    let options = LogOptions {
+        dir: dirs.logs(),
+        preallocate_bytes: config.storage.preallocate_bytes,
+        file_bytes_max: config.storage.log_bytes_max,
+        force_sync: config.storage.force_sync,
+    };
+    let log = TxnLog::open(disk, options, &log_end)?;
+    info!(
+        zxid = %tree.last_zxid(),
+        znodes = tree.znode_count(),
+        sessions = tree.sessions().len(),
+        took_ms = clock.monotonic().as_millis(),
+        "loaded the tree"
+    );
+    Ok(Started { lock, tree, store: Box::new(store), log, node_config: node_config(config), hash_seed })
+}
+
+fn recover(
+    config: &Config,
+    disk: &Arc<dyn Disk>,
+    dirs: &DataDirs,
+    store: &dyn SnapshotStore,
+    hash_seed: u64,
+) -> Result<(Tree, LogEnd)> {
+    let options = TreeOptions {
+        digest: config.znodes.digest,
+        extended_types: config.znodes.extended_types,
+        emulate_353_ttl: config.znodes.emulate_353_ttl,
+        hash_seed,
+    };
+    let mut loader = TreeLoader::new(options.clone());
+    let mut failure = None;
+    let head = store.load(&mut |path, record| {
+        if let Err(error) = loader.znode(path, record) {
+            failure.get_or_insert(error);
+        }
+    })?;
+    if let Some(error) = failure {
+        return Err(Error::CorruptSnapshot { path: dirs.database(), what: error.to_string() });
+    }
+    let mut tree = match head {
+        None => Tree::new(options),
+        Some(head) => {
+            head.sessions.iter().for_each(|(session, timeout_ms)| loader.session(*session, *timeout_ms));
+            loader.finish(head.zxid, Some(head.digest))
+        }
+    };
+    let mut log = TxnLogReader::open(Arc::clone(disk), &dirs.logs(), tree.last_zxid().next())?;
+    while let Some(record) = log.next_record()? {
+        let txn = record.txn(log.path().unwrap_or(&dirs.logs()))?;
+        tree.replay(&txn);
+    }
+    Ok((tree, log.end().clone()))
+}
+
+fn node_config(config: &Config) -> NodeConfig {
+    let ServerId(my_id) = config.my_id.unwrap_or(ServerId(1));
+    let znodes = &config.znodes;
+    NodeConfig {
+        server_id: u8::try_from(my_id).unwrap_or(1),
+        tick: config.tick,
+        timeouts: TimeoutBounds {
+            min_ms: millis(config.sessions.timeout_min),
+            max_ms: millis(config.sessions.timeout_max),
+        },
+        schemes: Arc::new(schemes(config)),
+        extended_types: znodes.extended_types,
+        digests: znodes.digest,
+        enforce_quota: znodes.enforce_quota,
+        reconfig: config.ensemble.reconfig_enabled,
+        list_closed_paths: znodes.close_session_lists_ephemerals,
+        cuts: CutPolicy { txns_max: u64::from(config.storage.snapshot_txns), ..CutPolicy::default() },
+        reaper: ReaperConfig {
+            interval: znodes.container_check_interval,
+            per_minute_max: znodes.containers_per_minute_max,
+            never_used_max: znodes.container_never_used_max.unwrap_or_default(),
+        },
+    }
+}
+
+fn schemes(config: &Config) -> Schemes {
+    let auth = &config.auth;
+    let digest = DigestScheme {
+        algorithm: DigestAlgorithm::from_name(&auth.digest_algorithm).unwrap_or_default(),
+        super_digest: auth.super_digest.clone(),
+    };
+    Schemes {
+        digest: auth.digest_enabled.then_some(digest),
+        ensemble_names: auth
+            .ensemble_name
+            .as_ref()
+            .map(|names| names.split(',').map(str::to_owned).collect()),
+        skip_acl: auth.skip_acl,
+    }
+}
+
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// What no client can foresee.
+fn entropy() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
