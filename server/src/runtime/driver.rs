@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::queue::Received;
 use super::shared::Shared;
 use crate::metrics::Metrics;
-use crate::node::{Action, Delivery, Event, Node, Now};
+use crate::node::{Action, Delivery, Event, Node};
 use crate::session::ConnectionId;
 use crate::storage::{Result, TxnLog};
 use crate::tree::Cut;
@@ -95,7 +95,7 @@ impl Driver {
             let tree = self.shared.tree.read();
             self.node.step(Event::Persisted(last), now, &tree, &mut self.actions);
         }
-        self.apply(now);
+        self.apply();
         for (mailbox, has_mail) in self.shared.mailboxes.iter().zip(&mut self.woken) {
             if std::mem::take(has_mail) {
                 mailbox.wake();
@@ -129,9 +129,9 @@ impl Driver {
     }
 
     /// Changes the tree, and has everything that tells of it in the mailboxes before anybody can see it.
-    fn apply(&mut self, now: Now) {
+    fn apply(&mut self) {
         let mut tree = self.shared.tree.write();
-        self.node.apply(&mut tree, &mut self.shared.watches.lock(), now, &mut self.actions);
+        self.node.apply(&mut tree, &mut self.shared.watches.lock(), &mut self.actions);
         let mut cuts = Vec::new();
         for action in self.actions.drain(..) {
             match action {
