@@ -81,7 +81,7 @@ impl From<i64> for Number {
 
 impl From<f64> for Number {
     fn from(number: f64) -> Self {
-        Self::Real(number)
+        Self::Real(four_decimals(number))
     }
 }
 

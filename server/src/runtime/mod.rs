@@ -34,6 +34,7 @@ mod startup;
 pub mod stats;
 #[cfg(test)]
 mod test_view;
+mod tree_file;
 mod version;
 mod view;
 

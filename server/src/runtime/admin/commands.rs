@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Whitelist;
-use crate::metrics::Number;
+use crate::metrics::{Number, four_decimals};
 use crate::runtime::four_letter::{environment, monitor_lines, version_dir};
 use crate::runtime::{Channel, ConnectionInfo, FULL_VERSION, Mode, RequestStats, ServerView, Statistics};
 
@@ -219,7 +219,7 @@ fn statistics(view: &dyn ServerView, of: &Statistics) -> Object {
         .with("server_state", view.mode().name())
         .with("last_processed_zxid", view.last_zxid().0)
         .with("outstanding_requests", of.outstanding)
-        .with("avg_latency", of.requests.average_ms)
+        .with("avg_latency", four_decimals(of.requests.average_ms))
         .with("max_latency", of.requests.max_ms)
         .with("min_latency", of.requests.min_ms)
         .with("num_alive_client_connections", of.connections)

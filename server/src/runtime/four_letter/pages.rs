@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::metrics::Number;
+use crate::metrics::{Number, four_decimals};
 use crate::runtime::{ConnectionInfo, FULL_VERSION, Mode, ServerView, java};
 use crate::session::SessionId;
 
@@ -53,7 +53,7 @@ fn statistics(view: &dyn ServerView, clients: &str) -> String {
         page.push_str("READ-ONLY mode; serving only read-only clients\n");
     }
     page.push_str(clients);
-    let average = java::double(of.requests.average_ms);
+    let average = java::double(four_decimals(of.requests.average_ms));
     line!(page, "Latency min/avg/max: {}/{average}/{}", of.requests.min_ms, of.requests.max_ms);
     line!(page, "Received: {}", of.packets_received);
     line!(page, "Sent: {}", of.packets_sent);

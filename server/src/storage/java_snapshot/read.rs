@@ -62,6 +62,17 @@ pub fn read_snapshot(
     Ok(JavaSnapshotHead { zxid, ..head })
 }
 
+/// Reads an uncompressed snapshot that is no file of ours; its head has no zxid but the one within.
+///
+/// # Errors
+/// When the stream fails, or is not a whole snapshot.
+pub fn read_stream(
+    stream: &mut dyn Read,
+    visit: &mut dyn FnMut(&str, ZnodeRecord),
+) -> io::Result<JavaSnapshotHead> {
+    read_file(stream, visit)
+}
+
 /// Reads sessions, ACLs and znodes, and no more: what follows a SNAP. The sessions, with their timeouts.
 ///
 /// # Errors
