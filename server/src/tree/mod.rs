@@ -23,7 +23,7 @@ pub(crate) mod path_index;
 pub mod quota;
 pub(crate) mod slab;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod znode;
 
 use std::collections::BTreeMap;

@@ -76,7 +76,7 @@ fn may_be_in_name(char: char) -> bool {
 pub fn parent_of(path: &str) -> Option<&str> {
     match path.rfind('/')? {
         _ if path == ROOT => None,
-        0 => Some(ROOT),
+        0 => Some(&path[..1]),
         slash => Some(&path[..slash]),
     }
 }

@@ -64,8 +64,7 @@ impl Watches {
             told.push(number);
             counts.account(before, after);
             if after == Modes::NONE {
-                let watcher = watchers[number as usize].as_mut().expect("a number in use is a connection's");
-                watcher.watched -= 1;
+                watchers[number].watched -= 1;
             }
         });
         self.release(entry);
@@ -111,8 +110,7 @@ impl Watches {
         if self.told.is_empty() {
             return;
         }
-        let connections =
-            self.told.iter().filter_map(|&number| self.watchers[number as usize].as_ref()).map(|one| one.id);
+        let connections = self.told.iter().map(|&number| self.watchers[number].id);
         out.push(Delivery::Notification {
             connections: connections.collect(),
             zxid,

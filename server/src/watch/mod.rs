@@ -9,15 +9,20 @@
 mod fire;
 mod report;
 mod set;
+#[cfg(test)]
+mod tests;
+
+use std::hash::BuildHasher;
 
 use ecow::EcoString;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use jute::{AddWatchMode, WatcherType};
 
 use crate::session::ConnectionId;
 use crate::tree::path::{self, name_of, parent_of};
 use crate::tree::path_index::{Component, PathIndex, ROOT_ID, path_of};
 use crate::tree::slab::Slab;
+pub use report::WatchSummary;
 use set::Watchers;
 
 /// Which watch to set.
@@ -114,7 +119,7 @@ impl Component for Entry {
     }
 }
 
-/// A connection that has watches, or had some.
+/// A connection that has watches, or had some. 32 bytes.
 #[derive(Debug)]
 struct Watcher {
     id: ConnectionId,
@@ -122,6 +127,13 @@ struct Watcher {
     watched: u32,
     /// Entries on which it has watches, and some on which it had: those are forgotten once they are the most.
     entries: Entries,
+}
+
+impl Default for Watcher {
+    fn default() -> Self {
+        let id = ConnectionId { shard: 0, slot: 0, generation: 0 };
+        Self { id, watched: 0, entries: Entries::None }
+    }
 }
 
 /// Ids of entries; most connections have one or none.
@@ -179,10 +191,10 @@ impl WatchCounts {
 pub struct Watches {
     entries: Slab<Entry>,
     index: PathIndex,
-    /// Connections by the number that stands for them in [`Watchers`]. Numbers are used again.
-    watchers: Vec<Option<Watcher>>,
-    free: Vec<u32>,
-    numbers: HashMap<ConnectionId, u32, foldhash::fast::FixedState>,
+    /// Connections, by the number that stands for them in [`Watchers`]. Numbers are used again.
+    watchers: Slab<Watcher>,
+    /// Those numbers, by connection.
+    numbers: HashTable<u32>,
     counts: WatchCounts,
     /// Reused by [`Watches::fire`].
     told: Vec<u32>,
@@ -203,9 +215,8 @@ impl Watches {
         Self {
             entries,
             index: PathIndex::new(hash_seed),
-            watchers: Vec::new(),
-            free: Vec::new(),
-            numbers: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(hash_seed)),
+            watchers: Slab::new(),
+            numbers: HashTable::new(),
             counts: WatchCounts::default(),
             told: Vec::new(),
         }
@@ -252,14 +263,14 @@ impl Watches {
     }
 
     fn modes(&self, connection: ConnectionId, path: &str) -> Option<Modes> {
-        let number = *self.numbers.get(&connection)?;
+        let number = self.find_number(connection)?;
         let entry = self.index.find(&self.entries, path)?;
         Some(self.entries[entry].watchers.modes_of(number))
     }
 
     /// Ends such watches of `connection` on `path`. Whether there were any.
     pub fn remove(&mut self, connection: ConnectionId, path: &str, watcher_type: WatcherType) -> bool {
-        let Some(&number) = self.numbers.get(&connection) else {
+        let Some(number) = self.find_number(connection) else {
             return false;
         };
         let Some(entry) = self.index.find(&self.entries, path) else {
@@ -281,13 +292,13 @@ impl Watches {
 
     /// Ends all watches of a connection that has gone.
     pub fn drop_connection(&mut self, connection: ConnectionId) {
-        let Some(number) = self.numbers.remove(&connection) else {
+        let Self { numbers, watchers, .. } = self;
+        let Ok(found) = numbers.find_entry(hash_of(connection), |&number| watchers[number].id == connection)
+        else {
             return;
         };
-        self.free.push(number);
-        let Some(watcher) = self.watchers[number as usize].take() else {
-            return;
-        };
+        let number = found.remove().0;
+        let watcher = self.watchers.take(number);
         // Some entries are another's by now, or stand here twice: there it has no watches (any more).
         for &entry in watcher.entries.as_slice() {
             let before = self.entries[entry].watchers.modes_of(number);
@@ -299,29 +310,23 @@ impl Watches {
         }
     }
 
-    fn number_of(&mut self, connection: ConnectionId) -> u32 {
-        if let Some(&number) = self.numbers.get(&connection) {
-            return number;
-        }
-        let watcher = Some(Watcher { id: connection, watched: 0, entries: Entries::None });
-        let number = if let Some(number) = self.free.pop() {
-            self.watchers[number as usize] = watcher;
-            number
-        } else {
-            self.watchers.push(watcher);
-            u32::try_from(self.watchers.len() - 1).expect("there are less than 2^32 connections")
-        };
-        self.numbers.insert(connection, number);
-        number
+    fn find_number(&self, connection: ConnectionId) -> Option<u32> {
+        self.numbers.find(hash_of(connection), |&number| self.watchers[number].id == connection).copied()
     }
 
-    fn watcher(&mut self, number: u32) -> &mut Watcher {
-        self.watchers[number as usize].as_mut().expect("a number in use is a connection's")
+    fn number_of(&mut self, connection: ConnectionId) -> u32 {
+        if let Some(number) = self.find_number(connection) {
+            return number;
+        }
+        let Self { numbers, watchers, .. } = self;
+        let number = watchers.insert(Watcher { id: connection, ..Watcher::default() });
+        numbers.insert_unique(hash_of(connection), number, |&number| hash_of(watchers[number].id));
+        number
     }
 
     /// Notes that the connection now has watches on `entry`.
     fn note_entry(&mut self, number: u32, entry: u32) {
-        let watcher = self.watcher(number);
+        let watcher = &mut self.watchers[number];
         watcher.watched += 1;
         watcher.entries.push(entry);
         if watcher.entries.as_slice().len() <= 2 * watcher.watched as usize + 8 {
@@ -331,7 +336,7 @@ impl Watches {
         entries.sort_unstable();
         entries.dedup();
         entries.retain(|&entry| self.entries[entry].watchers.modes_of(number) != Modes::NONE);
-        self.watcher(number).entries = match entries[..] {
+        self.watchers[number].entries = match entries[..] {
             [entry] => Entries::One(entry),
             _ => Entries::Many(Box::new(entries)),
         };
@@ -339,7 +344,7 @@ impl Watches {
 
     /// Notes that the connection has no watches any more on one of its entries.
     fn forget_entry(&mut self, number: u32) {
-        self.watcher(number).watched -= 1;
+        self.watchers[number].watched -= 1;
     }
 
     /// The entry of `path`, made if need be, and its ancestors with it.
@@ -380,6 +385,11 @@ impl Watches {
             entry = gone.parent;
         }
     }
+}
+
+/// Connections are numbered by the service: no need for a seed.
+fn hash_of(connection: ConnectionId) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(connection)
 }
 
 /// Whether `path` has the form of a path. Its characters do not matter.

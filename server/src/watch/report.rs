@@ -30,11 +30,8 @@ impl Watches {
     #[must_use]
     pub fn by_connection(&self) -> BTreeMap<ConnectionId, BTreeSet<String>> {
         let mut table = BTreeMap::new();
-        for (number, watcher) in self.watchers.iter().enumerate() {
-            let Some(watcher) = watcher else {
-                continue;
-            };
-            let number = u32::try_from(number).expect("numbers are 32 bits");
+        for &number in &self.numbers {
+            let watcher = &self.watchers[number];
             let is_watched =
                 |entry: &&u32| self.entries[**entry].watchers.modes_of(number).any(Modes::DATA_TABLE);
             let entries = watcher.entries.as_slice().iter().filter(is_watched);
