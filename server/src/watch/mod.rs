@@ -138,6 +138,7 @@ impl Default for Watcher {
 
 /// Ids of entries; most connections have one or none.
 #[derive(Debug, Default)]
+#[allow(clippy::box_collection)] // 16 bytes for each connection, most of which have few watches.
 enum Entries {
     #[default]
     None,

@@ -7,6 +7,7 @@ const MODE_BITS: u32 = 4;
 
 /// Connections' numbers, each with the modes in which it watches.
 #[derive(Debug, Default)]
+#[allow(clippy::box_collection)] // 16 bytes for each path, most of which have one watcher.
 pub(super) enum Watchers {
     #[default]
     None,
