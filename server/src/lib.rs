@@ -8,6 +8,7 @@ pub mod pipeline;
 pub mod runtime;
 pub mod session;
 pub mod storage;
+pub mod tools;
 pub mod tree;
 pub mod watch;
 pub mod zab;

@@ -18,7 +18,7 @@
 pub mod data_dir;
 pub mod disk;
 pub mod epoch_file;
-mod error;
+pub mod error;
 pub mod java_snapshot;
 pub mod purge;
 mod rocks;
