@@ -174,8 +174,11 @@ mod tests {
         let expected = std::fs::read_to_string(Path::new(FIXTURE).join("snapshot.txt")).unwrap();
         // Of the captured version's tool; later ones print the digest too.
         let ours = dump(SnapshotFormat::Data);
-        let without_digest: String =
-            ours.lines().filter(|line| !line.starts_with("Target zxid digest")).map(|line| format!("{line}\n")).collect();
+        let without_digest: String = ours
+            .lines()
+            .filter(|line| !line.starts_with("Target zxid digest"))
+            .map(|line| format!("{line}\n"))
+            .collect();
         assert_eq!(parts(&without_digest), parts(&expected));
     }
 

@@ -1,0 +1,408 @@
+//! From what is on the disk back to the tree: a snapshot, then the log from there.
+//!
+//! **Which snapshot?** The newest, whoever wrote it. Usually that is our database. A Java snapshot that is newer
+//! means that a Java server has run here since: it is taken, and the database written anew from it. So going
+//! back to Java and coming again loses nothing and brings nothing back.
+//!
+//! **And if they contradict each other?** The log always reaches at least as far as the database, whose cuts are
+//! of txns that were in the log before. If it ends earlier, or its txn of the database's zxid left another digest
+//! than the database has, then files of another time were put here: [`Error::Diverged`], nothing is touched.
+//!
+//! `FileTxnSnapLog.restore`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jute::txn::Txn;
+use tracing::{info, warn};
+
+use super::data_dir::{DataDirs, remove_if_there};
+use super::disk::Disk;
+use super::error::{Error, Result};
+use super::java_snapshot::{self, JavaSnapshotHead};
+use super::snapshot::{SnapshotHead, SnapshotStore};
+use super::txn_log::{LogEnd, LogRecord, TxnLogReader, log_files};
+use crate::tree::{Tree, TreeLoader, TreeOptions};
+use crate::zab::Zxid;
+
+/// After so many snapshots that cannot be read, we give up, as ZooKeeper does.
+const SNAPSHOTS_TRIED_MAX: usize = 100;
+/// The version of digests we compute.
+const DIGEST_VERSION: i32 = 2;
+
+/// What is decided about recovery.
+#[derive(Debug, Clone)]
+pub struct RecoveryOptions {
+    /// What is decided about the tree.
+    pub tree: TreeOptions,
+    /// `zookeeper.snapshot.trust.empty`: a log without a snapshot is replayed from nothing.
+    pub trust_empty_snapshot: bool,
+    /// `zookeeper.db.autocreate`: no files at all mean an empty database, rather than a lost one.
+    pub auto_create_db: bool,
+    /// Nobody else has this tree, so ephemeral znodes of sessions that are gone are dropped at once. In an
+    /// ensemble the leader decides that.
+    pub standalone: bool,
+}
+
+impl Default for RecoveryOptions {
+    fn default() -> Self {
+        Self {
+            tree: TreeOptions::default(),
+            trust_empty_snapshot: false,
+            auto_create_db: true,
+            standalone: true,
+        }
+    }
+}
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The tree, as of the last txn in the log. The store has it as of the last cut before.
+    pub tree: Tree,
+    /// The database may have been lost: this server must not vote until it has been brought up to date.
+    pub maybe_lost: bool,
+    /// For [`TxnLog::open`](super::TxnLog::open).
+    pub log_end: LogEnd,
+    /// How it went.
+    pub stats: RecoveryStats,
+}
+
+/// How recovery went, for the log and the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecoveryStats {
+    /// What it began with.
+    pub source: Source,
+    /// As of which zxid.
+    pub snapshot_zxid: Zxid,
+    /// How many txns were replayed.
+    pub txns_loaded: u64,
+    /// After how many of them our tree's digest was not the one in the log. `digest_mismatches_count`.
+    pub digest_mismatches: u64,
+    /// Ephemeral znodes without a session that were dropped.
+    pub orphans_dropped: usize,
+}
+
+/// What recovery began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Our database.
+    Database,
+    /// A Java server's snapshot.
+    Java,
+}
+
+/// Brings back the tree, and sees to it that `store` has a base for the cuts to come. Nothing on the disk is
+/// changed but the store.
+///
+/// # Errors
+/// When something is damaged or contradictory; the error says what to do.
+pub fn recover(
+    disk: &Arc<dyn Disk>,
+    store: &mut dyn SnapshotStore,
+    dirs: &DataDirs,
+    options: &RecoveryOptions,
+) -> Result<Recovered> {
+    let log_is_empty = log_files(&**disk, &dirs.logs())?.is_empty();
+    let base = find_base(&**disk, store, dirs, options)?;
+    if base.source == Source::Empty && !log_is_empty && has_txns(disk, dirs)? {
+        refuse_without_snapshot(dirs, options)?;
+    }
+    let mut replay = Replay::new(base, store, dirs);
+    let log_end = replay.run(disk, dirs)?;
+    let Replay { mut tree, mut stats, .. } = replay;
+    if options.standalone {
+        stats.orphans_dropped = tree.delete_orphaned_ephemerals();
+    }
+    let marker = dirs.initialize_marker();
+    let is_blank = stats.source == Source::Empty && log_end.last.is_none();
+    let maybe_lost = is_blank && !options.auto_create_db && !disk.exists(&marker);
+    if maybe_lost {
+        warn!("no database and no initialize file: this server may have lost its data, and does not vote");
+    } else if stats.source != Source::Database {
+        write_base(store, &mut tree)?;
+    }
+    remove_if_there(&**disk, &marker)?;
+    info!(
+        source = ?stats.source, snapshot = %stats.snapshot_zxid, last = %tree.last_zxid(), txns = stats.txns_loaded,
+        znodes = tree.znode_count(), "tree recovered"
+    );
+    let log_end = LogEnd { last: log_end.last.max(Some(tree.last_zxid())), ..log_end };
+    Ok(Recovered { tree, maybe_lost, log_end, stats })
+}
+
+/// Gives the store the whole tree, so that cuts can follow.
+///
+/// # Errors
+/// When the disk fails.
+pub fn write_base(store: &mut dyn SnapshotStore, tree: &mut Tree) -> Result<()> {
+    let head =
+        SnapshotHead { zxid: tree.last_zxid(), digest: tree.digest(), sessions: tree.sessions().collect() };
+    store.replace(&head, &mut |sink| {
+        let mut outcome = Ok(());
+        tree.visit(|path, znode| {
+            if outcome.is_ok() {
+                outcome = sink(path, &znode.record());
+            }
+        });
+        outcome
+    })?;
+    // All of it is in the store now.
+    drop(tree.take_cut());
+    Ok(())
+}
+
+/// A snapshot that was read.
+struct Base {
+    tree: Tree,
+    source: Source,
+    /// Replay begins after it.
+    zxid: Zxid,
+    /// Until here a Java snapshot is neither one state nor the other; the digest the tree should have then.
+    fuzzy_until: Option<(Zxid, u64)>,
+}
+
+fn find_base(
+    disk: &dyn Disk,
+    store: &dyn SnapshotStore,
+    dirs: &DataDirs,
+    options: &RecoveryOptions,
+) -> Result<Base> {
+    let ours = store.durable();
+    let candidates = java_snapshot::snapshot_files(disk, &dirs.snapshots())?;
+    let newer: Vec<_> = candidates
+        .iter()
+        .filter(|file| ours.is_none_or(|ours| ours < file.zxid))
+        .take(SNAPSHOTS_TRIED_MAX)
+        .collect();
+    let mut first_error = None;
+    for file in newer {
+        info!(path = %file.path.display(), "reading a Java server's snapshot");
+        match load_java(disk, &file.path, options) {
+            Ok(base) => return Ok(base),
+            Err(error) => {
+                warn!(%error, "snapshot cannot be read, trying the one before");
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    match (ours, first_error) {
+        (Some(_), _) => load_ours(store, dirs, options),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(Base {
+            tree: Tree::new(options.tree.clone()),
+            source: Source::Empty,
+            zxid: Zxid::ZERO,
+            fuzzy_until: None,
+        }),
+    }
+}
+
+fn load_ours(store: &dyn SnapshotStore, dirs: &DataDirs, options: &RecoveryOptions) -> Result<Base> {
+    let mut loader = TreeLoader::new(options.tree.clone());
+    let mut outcome = Ok(());
+    let head = store.load(&mut |path, record| {
+        if outcome.is_ok() {
+            outcome = loader.znode(path, record);
+        }
+    })?;
+    outcome.map_err(|error| Error::corrupt_snapshot(&dirs.database(), error.to_string()))?;
+    let head = head.unwrap_or_default();
+    for (session, timeout_ms) in head.sessions {
+        loader.session(session, timeout_ms);
+    }
+    let digest = Some(head.digest).filter(|digest| *digest != 0);
+    let tree = loader.finish(head.zxid, digest);
+    Ok(Base { tree, source: Source::Database, zxid: head.zxid, fuzzy_until: None })
+}
+
+fn load_java(disk: &dyn Disk, path: &Path, options: &RecoveryOptions) -> Result<Base> {
+    let (tree, head) = load_java_snapshot(disk, path, options)?;
+    let mut fuzzy_until = head.digest;
+    if let Some((zxid, digest)) = head.digest
+        && zxid <= head.zxid
+    {
+        // It was not fuzzy at all.
+        fuzzy_until = None;
+        if zxid == head.zxid && options.tree.digest && tree.digest() != digest {
+            warn!(path = %path.display(), %zxid, "the snapshot's digest is not that of its znodes");
+        }
+    }
+    Ok(Base { zxid: head.zxid, tree, source: Source::Java, fuzzy_until })
+}
+
+/// Reads a Java snapshot on its own, without a log.
+///
+/// # Errors
+/// When it is not whole.
+pub fn load_java_snapshot(
+    disk: &dyn Disk,
+    path: &Path,
+    options: &RecoveryOptions,
+) -> Result<(Tree, JavaSnapshotHead)> {
+    let mut loader = TreeLoader::new(options.tree.clone());
+    let mut outcome = Ok(());
+    let head = java_snapshot::read_snapshot(disk, path, &mut |path, record| {
+        if outcome.is_ok() {
+            outcome = loader.znode(path, record);
+        }
+    })?;
+    outcome.map_err(|error| Error::corrupt_snapshot(path, error.to_string()))?;
+    for (session, timeout_ms) in &head.sessions {
+        loader.session(*session, *timeout_ms);
+    }
+    Ok((loader.finish(head.zxid, None), head))
+}
+
+fn has_txns(disk: &Arc<dyn Disk>, dirs: &DataDirs) -> Result<bool> {
+    let mut log = TxnLogReader::open(Arc::clone(disk), &dirs.logs(), Zxid::ZERO)?;
+    Ok(log.next_record()?.is_some())
+}
+
+fn refuse_without_snapshot(dirs: &DataDirs, options: &RecoveryOptions) -> Result<()> {
+    if options.trust_empty_snapshot {
+        warn!("replaying a log without a snapshot, as snapshot.trust.empty asks for");
+        return Ok(());
+    }
+    Err(Error::refused(
+        &dirs.logs(),
+        format!(
+            "there are txns but no snapshot in {}: bring the snapshot back; only if this log is known to begin with \
+             the first txn ever, start once with zookeeper.snapshot.trust.empty=true",
+            dirs.snapshots().display()
+        ),
+    ))
+}
+
+/// The second half: the log, from the snapshot on.
+struct Replay<'a> {
+    tree: Tree,
+    stats: RecoveryStats,
+    fuzzy_until: Option<(Zxid, u64)>,
+    /// The txn before the next; `None` where any may come.
+    last: Option<Zxid>,
+    dirs: &'a DataDirs,
+    /// Up to here the database has history that the log need not have: it was written as a whole.
+    replaced_at: Option<Zxid>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(base: Base, store: &dyn SnapshotStore, dirs: &'a DataDirs) -> Self {
+        let Base { tree, source, zxid, fuzzy_until } = base;
+        let stats = RecoveryStats { source, snapshot_zxid: zxid, ..RecoveryStats::default() };
+        let last = (source != Source::Empty).then_some(zxid);
+        Self { tree, stats, fuzzy_until, last, dirs, replaced_at: store.replaced_at() }
+    }
+
+    fn run(&mut self, disk: &Arc<dyn Disk>, dirs: &DataDirs) -> Result<LogEnd> {
+        let base = self.stats.snapshot_zxid;
+        let mut log = TxnLogReader::open(Arc::clone(disk), &dirs.logs(), base)?;
+        while let Some(record) = log.next_record()? {
+            let path = log.path().unwrap_or(Path::new(""));
+            let txn = record.txn(path)?;
+            if record.zxid == base {
+                self.check_same_history(&txn)?;
+                continue;
+            }
+            self.check_no_gap(&record, path)?;
+            self.replay(&record, &txn);
+        }
+        self.check_log_reaches_database(log.end())?;
+        if self.stats.digest_mismatches > 0 {
+            warn!(count = self.stats.digest_mismatches, "txns whose digest in the log is not our tree's");
+        }
+        if let Some((zxid, _)) = self.fuzzy_until {
+            warn!(%zxid, "the log ends before the snapshot's digest: the tree may be neither old nor new");
+        }
+        Ok(log.end().clone())
+    }
+
+    fn replay(&mut self, record: &LogRecord, txn: &Txn) {
+        self.tree.replay(txn);
+        self.last = Some(record.zxid);
+        self.stats.txns_loaded += 1;
+        if !self.tree.options().digest {
+            return;
+        }
+        if let Some((zxid, digest)) = self.fuzzy_until {
+            // Not comparable before, and at that zxid the snapshot's own digest is the one to compare with.
+            if record.zxid >= zxid {
+                self.fuzzy_until = None;
+                self.compare(record.zxid, digest, record.zxid == zxid);
+            }
+            return;
+        }
+        if let Some(digest) = digest_of(txn) {
+            self.compare(record.zxid, digest, true);
+        }
+    }
+
+    fn compare(&mut self, zxid: Zxid, digest: u64, comparable: bool) {
+        if comparable && digest != self.tree.digest() {
+            if self.stats.digest_mismatches == 0 {
+                warn!(%zxid, expected = digest, ours = self.tree.digest(), "digest mismatch");
+            }
+            self.stats.digest_mismatches += 1;
+        }
+    }
+
+    /// The log's txn of the database's zxid must have left what the database has.
+    fn check_same_history(&self, txn: &Txn) -> Result<()> {
+        let is_ours = self.stats.source == Source::Database && self.tree.options().digest;
+        match digest_of(txn) {
+            Some(digest) if is_ours && self.tree.digest() != 0 && digest != self.tree.digest() => Err(self
+                .diverged(format!(
+                    "its txn {} left another tree than the log's: one of them is of another time",
+                    self.stats.snapshot_zxid
+                ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_no_gap(&self, record: &LogRecord, path: &Path) -> Result<()> {
+        let Some(last) = self.last else {
+            return Ok(());
+        };
+        let follows = if last.epoch() == record.zxid.epoch() {
+            record.zxid == last.next()
+        } else {
+            record.zxid.counter() <= 1
+        };
+        if follows {
+            return Ok(());
+        }
+        Err(Error::LogGap { path: path.to_owned(), offset: record.offset, last, found: record.zxid })
+    }
+
+    fn check_log_reaches_database(&self, end: &LogEnd) -> Result<()> {
+        let (Some(last), Source::Database) = (end.last, self.stats.source) else {
+            return Ok(());
+        };
+        let database = self.stats.snapshot_zxid;
+        if last >= database || self.replaced_at == Some(database) {
+            return Ok(());
+        }
+        Err(self.diverged(format!("it is at txn {database}, but the log ends with {last}")))
+    }
+
+    fn diverged(&self, what: String) -> Error {
+        let what = format!(
+            "{what}. If the log was put back deliberately, move this directory away and start from a Java \
+             snapshot; if the log lost its end, put that back, or move the log.* files away to go on from the database"
+        );
+        Error::Diverged { path: self.dirs.database(), what }
+    }
+}
+
+/// The digest the txn should leave, if we can compute such.
+fn digest_of(txn: &Txn) -> Option<u64> {
+    txn.digest
+        .filter(|digest| digest.version == DIGEST_VERSION)
+        .map(|digest| digest.tree_digest.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests;
