@@ -30,8 +30,9 @@ const CONFIG_PATH: &str = "/zookeeper/config";
 /// A session with a ZooKeeper service, kept alive and connected for as long as a clone of this handle exists.
 ///
 /// All methods may be called at any time, from any task: requests wait while there is no connection. They
-/// reach the service in the order in which their futures are first polled, except that those for which there
-/// is no room in flight wait their turn first.
+/// reach the service in the order in which their futures are first polled, as long as there is
+/// [room in flight](Builder::in_flight_max) for them; those that wait for room are let in first come, first
+/// served.
 ///
 /// **Dropping** any of the futures is fine. A request that was not sent never will be; one that was may be
 /// carried out, but nobody learns how it ended. Neither the connection nor other requests are affected.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use jute::{Jute, Op};
 use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
 use super::Client;
@@ -98,7 +99,8 @@ impl Client {
         frame: BytesMut,
         effect: Option<WatchEffect>,
     ) -> Result<oneshot::Receiver<Result<Reply>>> {
-        let permit = Arc::clone(&self.shared.in_flight).acquire_owned().await;
+        // Unconstrained: a task that has used up its budget would lose its place in the line.
+        let permit = unconstrained(Arc::clone(&self.shared.in_flight).acquire_owned()).await;
         let (reply, answer) = oneshot::channel();
         let request = Request { op, frame, effect, reply, permit: permit.ok() };
         self.commands.send(Command::Request(request)).map_err(|_| self.shared.over())?;
