@@ -1,5 +1,7 @@
 //! The client against a server that follows a script, and does at once what a real one does rarely.
 
+#![allow(clippy::unwrap_used, reason = "in a test, that is a claim")]
+
 mod fake;
 
 use std::pin::pin;
