@@ -62,6 +62,9 @@ impl Node {
         out.extend(fired.drain(..).map(Action::Deliver));
         self.applied = zxid;
         self.txns_since_cut += 1;
+        if txn.digest.is_some_and(|digest| digest.tree_digest.cast_unsigned() != tree.digest()) {
+            self.counters.digest_mismatches += 1;
+        }
 
         let session = SessionId(txn.header.client_id);
         match &txn.body {

@@ -44,4 +44,6 @@ pub struct Counters {
     pub reaped: u64,
     /// Cuts handed out.
     pub cuts: u64,
+    /// Txns after which the tree's digest was not what the txn said. It has to stay 0.
+    pub digest_mismatches: u64,
 }

@@ -148,14 +148,12 @@ impl<'a> Outlook<'a> {
             return change.znode.clone();
         }
         let znode = self.tree.find(path)?;
-        let stat = znode.persisted_stat();
-        let digest = if self.digests { digest::of_znode(path, znode.data(), &stat) } else { 0 };
         Some(Foreseen {
-            stat,
+            stat: znode.persisted_stat(),
             child_count: znode.child_count(),
             acl: Arc::clone(znode.acl()),
             data: ForeseenData::AsItIs,
-            digest,
+            digest: if self.digests { znode.digest_at(path) } else { 0 },
         })
     }
 

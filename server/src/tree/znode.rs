@@ -331,6 +331,12 @@ impl<'a> Znode<'a> {
         if self.tree.options.digest { self.tree.digest_of(self.node, &self.path()) } else { 0 }
     }
 
+    /// [`Znode::digest`] of one that was found at `path`, which is then not put together anew.
+    #[must_use]
+    pub fn digest_at(self, path: &str) -> u64 {
+        if self.tree.options.digest { self.tree.digest_of(self.node, path) } else { 0 }
+    }
+
     /// The znode above; `None` for the root.
     #[must_use]
     pub fn parent(self) -> Option<Self> {

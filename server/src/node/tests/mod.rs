@@ -1,6 +1,7 @@
 mod multi;
 mod replay;
 mod sessions;
+mod watching;
 mod writes;
 
 use std::sync::Arc;
