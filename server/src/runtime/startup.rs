@@ -11,12 +11,11 @@ use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
 use crate::config::{Config, ServerId};
 use crate::node::{CutPolicy, NodeConfig, ReaperConfig};
 use crate::session::TimeoutBounds;
-use crate::storage::txn_log::LogEnd;
 use crate::storage::{
-    DataDirs, DataLock, Disk, Error, LogOptions, OsDisk, Result, RocksStore, SnapshotStore, TxnLog,
-    TxnLogReader,
+    DataDirs, DataLock, Disk, LogOptions, OsDisk, RecoveryOptions, Result, RocksStore, SnapshotStore, TxnLog,
+    recover,
 };
-use crate::tree::{Tree, TreeLoader, TreeOptions};
+use crate::tree::{Tree, TreeOptions};
 
 /// What the threads begin with.
 pub(super) struct Started {
@@ -34,15 +33,16 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
     let lock = dirs.enter(&*disk, config.storage.create_dirs)?;
     let hash_seed = entropy();
-    let store = RocksStore::open(&dirs.database())?;
-    let (tree, log_end) = recover(config, &disk, &dirs, &store, hash_seed)?;
+    let mut store = RocksStore::open(&dirs.database())?;
+    let recovered = recover(&disk, &mut store, &dirs, &recovery_options(config, hash_seed))?;
+    let tree = recovered.tree;
     let options = LogOptions {
         dir: dirs.logs(),
         preallocate_bytes: config.storage.preallocate_bytes,
         file_bytes_max: config.storage.log_bytes_max,
         force_sync: config.storage.force_sync,
     };
-    let log = TxnLog::open(disk, options, &log_end)?;
+    let log = TxnLog::open(disk, options, &recovered.log_end)?;
     info!(
         zxid = %tree.last_zxid(),
         znodes = tree.znode_count(),
@@ -53,42 +53,19 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     Ok(Started { lock, tree, store: Box::new(store), log, node_config: node_config(config), hash_seed })
 }
 
-fn recover(
-    config: &Config,
-    disk: &Arc<dyn Disk>,
-    dirs: &DataDirs,
-    store: &dyn SnapshotStore,
-    hash_seed: u64,
-) -> Result<(Tree, LogEnd)> {
-    let options = TreeOptions {
+fn recovery_options(config: &Config, hash_seed: u64) -> RecoveryOptions {
+    let tree = TreeOptions {
         digest: config.znodes.digest,
         extended_types: config.znodes.extended_types,
         emulate_353_ttl: config.znodes.emulate_353_ttl,
         hash_seed,
     };
-    let mut loader = TreeLoader::new(options.clone());
-    let mut failure = None;
-    let head = store.load(&mut |path, record| {
-        if let Err(error) = loader.znode(path, record) {
-            failure.get_or_insert(error);
-        }
-    })?;
-    if let Some(error) = failure {
-        return Err(Error::CorruptSnapshot { path: dirs.database(), what: error.to_string() });
+    RecoveryOptions {
+        tree,
+        trust_empty_snapshot: config.storage.trust_empty_snapshot,
+        auto_create_db: config.storage.create_database,
+        standalone: true,
     }
-    let mut tree = match head {
-        None => Tree::new(options),
-        Some(head) => {
-            head.sessions.iter().for_each(|(session, timeout_ms)| loader.session(*session, *timeout_ms));
-            loader.finish(head.zxid, Some(head.digest))
-        }
-    };
-    let mut log = TxnLogReader::open(Arc::clone(disk), &dirs.logs(), tree.last_zxid().next())?;
-    while let Some(record) = log.next_record()? {
-        let txn = record.txn(log.path().unwrap_or(&dirs.logs()))?;
-        tree.replay(&txn);
-    }
-    Ok((tree, log.end().clone()))
 }
 
 fn node_config(config: &Config) -> NodeConfig {

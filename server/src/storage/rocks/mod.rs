@@ -12,7 +12,7 @@ mod codec;
 mod load;
 mod replace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +46,8 @@ pub struct RocksStore {
     /// `None` only while a whole tree takes the place of the old.
     db: Option<DB>,
     written: Option<SnapshotHead>,
+    /// Cuts that could not be written, such as to a full disk: what comes later must not overtake them.
+    backlog: VecDeque<Cut>,
     durable: Option<Zxid>,
     replaced_at: Option<Zxid>,
     sessions: BTreeMap<SessionId, i32>,
@@ -81,6 +83,7 @@ impl RocksStore {
             dir: dir.to_owned(),
             db: Some(db),
             written: None,
+            backlog: VecDeque::new(),
             durable: None,
             replaced_at: None,
             sessions: BTreeMap::new(),
@@ -130,10 +133,48 @@ impl RocksStore {
         Ok(Some(SnapshotHead { zxid, digest, sessions }))
     }
 
-    /// Adds to the batch what is different about the sessions.
-    fn batch_sessions(&mut self, now: &[(SessionId, i32)], batch: &mut WriteBatch) {
+    fn write_backlog(&mut self) -> Result<()> {
+        while let Some(cut) = self.backlog.pop_front() {
+            if let Err(error) = self.write_cut(&cut) {
+                self.backlog.push_front(cut);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_cut(&mut self, cut: &Cut) -> Result<()> {
+        if cut.whole {
+            return self.replace(&head_of(cut), &mut |sink| {
+                let mut znodes =
+                    cut.znodes.iter().filter_map(|(path, record)| Some((path, record.as_ref()?)));
+                znodes.try_for_each(|(path, record)| sink(path, record))
+            });
+        }
+        let mut batch = WriteBatch::default();
+        let znodes = family(self.db(), ZNODES);
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for (path, record) in &cut.znodes {
+            codec::encode_path(path, &mut key);
+            if let Some(record) = record {
+                codec::encode_record(record, &mut value);
+                batch.put_cf(znodes, &key, &value);
+            } else {
+                batch.delete_cf(znodes, &key);
+            }
+        }
+        let sessions = self.batch_sessions(&cut.sessions, &mut batch);
+        batch.put(HEAD_KEY, encode_head(cut.zxid, cut.digest, self.replaced_at));
+        self.db().write_without_wal(batch).map_err(self.failed())?;
+        self.sessions = sessions;
+        self.written = Some(head_of(cut));
+        Ok(())
+    }
+
+    /// Adds to the batch what is different about the sessions; what they are then.
+    fn batch_sessions(&self, now: &[(SessionId, i32)], batch: &mut WriteBatch) -> BTreeMap<SessionId, i32> {
         let now: BTreeMap<_, _> = now.iter().copied().collect();
-        let families = family(self.db.as_ref().expect("open, see `db`"), SESSIONS);
+        let families = family(self.db(), SESSIONS);
         for (session, timeout_ms) in &now {
             if self.sessions.get(session) != Some(timeout_ms) {
                 batch.put_cf(families, session.0.to_be_bytes(), timeout_ms.to_be_bytes());
@@ -142,7 +183,7 @@ impl RocksStore {
         for session in self.sessions.keys().filter(|session| !now.contains_key(session)) {
             batch.delete_cf(families, session.0.to_be_bytes());
         }
-        self.sessions = now;
+        now
     }
 }
 
@@ -161,32 +202,14 @@ impl SnapshotStore for RocksStore {
 
     fn write(&mut self, cut: Cut) -> Result<()> {
         if cut.whole {
-            let head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions };
-            return self.replace(&head, &mut |sink| {
-                let znodes = cut.znodes.iter().filter_map(|(path, record)| Some((path, record.as_ref()?)));
-                znodes.into_iter().try_for_each(|(path, record)| sink(path, record))
-            });
+            self.backlog.clear();
         }
-        let mut batch = WriteBatch::default();
-        let znodes = family(self.db(), ZNODES);
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        for (path, record) in &cut.znodes {
-            codec::encode_path(path, &mut key);
-            if let Some(record) = record {
-                codec::encode_record(record, &mut value);
-                batch.put_cf(znodes, &key, &value);
-            } else {
-                batch.delete_cf(znodes, &key);
-            }
-        }
-        self.batch_sessions(&cut.sessions, &mut batch);
-        batch.put(HEAD_KEY, encode_head(cut.zxid, cut.digest, self.replaced_at));
-        self.db().write_without_wal(batch).map_err(self.failed())?;
-        self.written = Some(SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions });
-        Ok(())
+        self.backlog.push_back(cut);
+        self.write_backlog()
     }
 
     fn flush(&mut self) -> Result<Option<Zxid>> {
+        self.write_backlog()?;
         let written = self.written.as_ref().map(|head| head.zxid);
         if written != self.durable {
             flush(self.db()).map_err(self.failed())?;
@@ -333,6 +356,10 @@ fn options() -> Options {
     options.set_keep_log_file_num(2);
     options.set_stats_dump_period_sec(0);
     options
+}
+
+fn head_of(cut: &Cut) -> SnapshotHead {
+    SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions.clone() }
 }
 
 fn family<'a>(db: &'a DB, name: &str) -> &'a ColumnFamily {

@@ -25,7 +25,7 @@ use jute::persistence::FileHeader;
 
 pub use reader::{LogEnd, TxnLogReader};
 pub use segment::{LogRecord, SegmentEnd, SegmentReader};
-pub use writer::{LogOptions, TxnLog};
+pub use writer::{FILE_BYTES_MAX, LogOptions, TxnLog};
 
 use super::disk::Disk;
 use super::error::{IoContext, Result};

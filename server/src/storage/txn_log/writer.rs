@@ -14,6 +14,8 @@ use crate::zab::Zxid;
 /// Zeros are written this far at a time: enough to be rare, little enough not to delay the sync they ride on.
 const ZERO_STEP_BYTES: u64 = 1 << 20;
 static ZEROS: [u8; ZERO_STEP_BYTES as usize] = [0; ZERO_STEP_BYTES as usize];
+/// See [`LogOptions::file_bytes_max`].
+pub const FILE_BYTES_MAX: u64 = 128 << 20;
 /// A batch's buffer that has grown beyond this is given back.
 const BATCH_BYTES_KEPT: usize = 4 << 20;
 /// The next file before it has a name. Neither ZooKeeper nor [`log_files`] take it for a log.
@@ -26,7 +28,8 @@ pub struct LogOptions {
     pub dir: PathBuf,
     /// `preAllocSize`: how much room is set aside at once, and always kept ahead of the writer to a quarter.
     pub preallocate_bytes: u64,
-    /// `txnLogSizeLimitInKb`: a file that has become larger is followed by a new one.
+    /// `txnLogSizeLimitInKb`: a file that has become larger is followed by a new one. Unless configured, that
+    /// is at [`FILE_BYTES_MAX`], since what is purged is whole files.
     pub file_bytes_max: Option<u64>,
     /// `forceSync`: without it, a crash of the machine loses what was acknowledged.
     pub force_sync: bool,
@@ -138,7 +141,7 @@ impl TxnLog {
         self.failed = outcome.is_err();
         outcome?;
         let written = self.current.as_ref().map_or(0, |segment| segment.written);
-        if self.options.file_bytes_max.is_some_and(|max| written > max) {
+        if written > self.options.file_bytes_max.unwrap_or(FILE_BYTES_MAX) {
             self.roll()?;
         }
         Ok(())
