@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, Stream};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -106,6 +106,11 @@ impl States {
             let state = receiver.borrow_and_update().state;
             Some((state, (receiver, Some(state))))
         })))
+    }
+
+    /// The next state; `None` after the terminal one. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<SessionState> {
+        self.0.next().await
     }
 }
 

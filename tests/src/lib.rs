@@ -9,6 +9,7 @@
 pub mod crash;
 pub mod peer;
 pub mod process;
+pub mod proxy;
 pub mod scripted;
 pub mod service;
 pub mod shell;
