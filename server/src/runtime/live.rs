@@ -14,6 +14,7 @@ use jute::data::{Id, perms};
 use super::four_letter::TraceMask;
 use super::shared::Shared;
 use super::stats::{ConnectionStats, Latency};
+use super::tree_file;
 use super::view::{
     Channel, ConnectionInfo, Mode, Refusal, RequestStats, ServerView, SessionInfo, Snapshot, Statistics,
     Watch,
@@ -173,7 +174,7 @@ impl ServerView for Shared {
     }
 
     fn snapshot(&self) -> io::Result<Snapshot> {
-        Err(io::ErrorKind::Unsupported.into())
+        tree_file::write(&self.tree, &self.dirs(), self.config.storage.compression)
     }
 
     fn restore(&self, _: &mut dyn Read) -> io::Result<Zxid> {
