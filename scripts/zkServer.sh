@@ -21,8 +21,8 @@ case "${2:-}" in
     */*) ZOOCFG="$2" ;;
     *) ZOOCFG="$ZOOCFGDIR/$2" ;;
 esac
-server="$(program zkserver)" || exit 1
 if [ "$command" = version ]; then
+    server="$(program zkserver)" || exit 1
     echo "Apache ZooKeeper, version $("$server" --version | sed 's/^zkserver //')"
     exit 0
 fi
@@ -43,6 +43,10 @@ for flag in ${SERVER_JVMFLAGS:-} ${JVMFLAGS:-}; do
     case "$flag" in -Dzookeeper.* | -Djute.* | -Dreadonlymode.* | -Dznode.*) flags+=("$flag") ;; esac
 done
 [ -n "${ZOO_DATADIR_AUTOCREATE_DISABLE:-}" ] && flags+=(-Dzookeeper.datadir.autocreate=false)
+
+needs_server() {
+    server="$(program zkserver)" || exit 1
+}
 
 # Where the process id is kept.
 pid_file() {
@@ -156,14 +160,24 @@ status() {
 }
 
 case "$command" in
-    start) start ;;
-    start-foreground) exec "$server" ${flags[@]+"${flags[@]}"} "$ZOOCFG" ;;
+    start)
+        needs_server
+        start
+        ;;
+    start-foreground)
+        needs_server
+        exec "$server" ${flags[@]+"${flags[@]}"} "$ZOOCFG"
+        ;;
     stop) stop ;;
     restart)
+        needs_server
         stop
         start
         ;;
     status) status ;;
-    print-cmd) echo "\"$server\" ${flags[*]-} \"$ZOOCFG\"" ;;
+    print-cmd)
+        needs_server
+        echo "\"$server\" ${flags[*]-} \"$ZOOCFG\""
+        ;;
     *) usage ;;
 esac

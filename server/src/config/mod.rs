@@ -187,6 +187,12 @@ impl Config {
         if self.ensemble.is_distributed() {
             return refuse("server.N", "ensembles are not supported yet: this server runs alone");
         }
+        if self.auth.enforced_schemes.is_some() {
+            return refuse(
+                "enforce.auth.enabled",
+                "letting in only some is not supported yet: all would get in",
+            );
+        }
         if self.secure_client.is_some() {
             return refuse("secureClientPort", "TLS is not supported yet");
         }

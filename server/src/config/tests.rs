@@ -74,6 +74,10 @@ fn a_wrong_value_is_named_with_file_line_and_key() {
         ),
         ("server.1=h:1:2\nserver.2=h:3:4", "zoo.cfg: initLimit: is not set, and an ensemble needs it"),
         ("enforce.auth.enabled=true", "zoo.cfg:3: enforce.auth.enabled: true needs enforce.auth.schemes"),
+        (
+            "sessionRequireClientSASLAuth=true",
+            "zoo.cfg: enforce.auth.enabled: letting in only some is not supported yet: all would get in",
+        ),
         ("a=\\u1", "zoo.cfg:3: \\u needs the four hex digits of a character"),
     ];
     for (text, expected) in table {
