@@ -101,7 +101,8 @@ impl Shell {
         let deadline = Instant::now() + ANSWER_LIMIT;
         loop {
             let fresh = self.events.iter().skip(self.awaited);
-            if let Some(position) = fresh.into_iter().position(|event| event.ends_with(wanted)) {
+            if let Some(position) = fresh.into_iter().position(|event| without_zxid(event).ends_with(wanted))
+            {
                 self.awaited += position + 1;
                 return Ok(());
             }
@@ -148,6 +149,11 @@ impl Shell {
         }
         self.events.retain(|event| event != "WATCHER::");
     }
+}
+
+/// ZooKeeper 3.9 tells an event's transaction, older ones don't.
+pub fn without_zxid(event: &str) -> &str {
+    event.split(" zxid: ").next().unwrap_or(event)
 }
 
 /// Where the first line that is one of `wanted` begins, and where the next one does.

@@ -9,7 +9,7 @@ use tests::process;
 use tests::service::{Service, interop_dir};
 use tests::shell::{Dialect, Shell};
 use tests::transcript::{Section, Transcript, masked_after};
-use tests::{peer, zkserver};
+use tests::{peer, shell, zkserver};
 
 const ZKCLI: Dialect = Dialect {
     marker: "printwatches",
@@ -103,7 +103,7 @@ fn masked(transcript: Transcript, service: &Service) -> Transcript {
         if line.starts_with("SLF4J:") || line.contains("state:Closed") {
             return None;
         }
-        let line = line.replace(&address, "<server>");
+        let line = shell::without_zxid(line).replace(&address, "<server>");
         for time in ["ctime = ", "mtime = "] {
             if line.starts_with(time) {
                 return Some(format!("{time}#"));
