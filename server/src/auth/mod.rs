@@ -100,7 +100,12 @@ impl Schemes {
     /// # Errors
     /// [`ErrorCode::InvalidAcl`] when it is empty, or an entry means nobody.
     #[doc(alias = "fixupACL")]
-    pub fn resolve(&self, acl: &[Acl], identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+    pub fn resolve(&self, acl: Vec<Acl>, identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+        if let [entry] = &*acl
+            && is_anyone(&entry.id)
+        {
+            return Ok(acl); // As nearly always.
+        }
         let mut resolved = Vec::with_capacity(acl.len());
         for (at, entry) in acl.iter().enumerate() {
             if acl[..at].contains(entry) {

@@ -152,6 +152,49 @@ proptest! {
     }
 }
 
+/// A request's bytes as a client may send them: sound, cut short, changed in places, or noise.
+fn bytes() -> impl Strategy<Value = (i32, Bytes)> {
+    let sound = wish().prop_map(|wish| {
+        let nobody = Client {
+            connection: ConnectionId { shard: 0, slot: 0, generation: 0 },
+            session: SessionId(0),
+            identities: [].into(),
+        };
+        match wish.event(&nobody) {
+            Event::Write(request) => (request.op, request.body),
+            other => panic!("{other:?}"),
+        }
+    });
+    let noise = prop::collection::vec(any::<u8>(), 0..60).prop_map(Bytes::from);
+    let op = prop::sample::select(Op::ALL).prop_map(Op::code);
+    let damaged = (sound, any::<prop::sample::Index>(), any::<u8>(), any::<bool>()).prop_map(
+        |((op, body), at, byte, cut)| {
+            let mut body = body.to_vec();
+            if !body.is_empty() {
+                let at = at.index(body.len());
+                body[at] = byte;
+                body.truncate(if cut { at } else { body.len() });
+            }
+            (op, Bytes::from(body))
+        },
+    );
+    prop_oneof![(op, noise), damaged]
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_of_a_client_stop_the_node(requests in prop::collection::vec(bytes(), 1..30)) {
+        let mut world = World::with(NodeConfig { extended_types: true, ..NodeConfig::default() });
+        let client = world.client();
+        let requests: Vec<_> =
+            requests.into_iter().map(|(op, body)| client.write_bytes(1, op, body)).collect();
+        let asked = requests.len();
+        prop_assert_eq!(world.server.run(requests).len(), asked);
+        let counters = world.server.node.status().counters;
+        prop_assert_eq!(counters.digest_mismatches, 0);
+    }
+}
+
 #[test]
 fn the_first_txn_of_an_empty_tree_has_its_digest() {
     let mut world = World::new();

@@ -78,7 +78,7 @@ impl Prep<'_> {
     pub(super) fn set_acl(&mut self, asked: SetAclRequest) -> Result<TxnBody, ErrorCode> {
         self.alive?;
         validate(&asked.path)?;
-        let acl = self.config.schemes.resolve(&asked.acl, self.identities)?;
+        let acl = self.config.schemes.resolve(asked.acl, self.identities)?;
         let mut znode = self.find(&asked.path)?;
         self.check_acl(&znode, perms::ADMIN)?;
         let version = next_version(znode.stat.aversion, asked.version)?;

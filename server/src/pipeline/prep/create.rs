@@ -76,7 +76,7 @@ impl Prep<'_> {
         let mode = wanted.mode(self.config.extended_types)?;
         self.alive?;
         let parent_path = parent_of(&wanted.path)?;
-        let acl = self.config.schemes.resolve(&wanted.acl, self.identities)?;
+        let acl = self.config.schemes.resolve(wanted.acl, self.identities)?;
         let mut parent = self.find(parent_path)?;
         self.check_acl(&parent, perms::CREATE)?;
 
@@ -101,12 +101,13 @@ impl Prep<'_> {
             _ if mode.is_ephemeral() => self.session.0,
             _ => 0,
         };
+        let shared_acl = if *parent.acl == *acl { Arc::clone(&parent.acl) } else { Arc::from(&*acl) };
         parent.child_count += 1;
         parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
         parent.stat.pzxid = self.zxid;
         let parent_cversion = parent.stat.cversion;
         self.outlook.put(parent_path, parent);
-        self.outlook.create(path.clone(), self.new_stat(owner), Arc::from(&*acl), wanted.data.clone());
+        self.outlook.create(path.clone(), self.new_stat(owner), shared_acl, wanted.data.clone());
 
         let data = wanted.data;
         Ok(match wanted.op {

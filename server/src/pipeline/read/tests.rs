@@ -2,6 +2,7 @@ use jute::multi::{MultiResponse, MultiResult};
 use jute::proto::*;
 use jute::txn::{CreateSessionTxn, CreateTxn, Txn, TxnBody, TxnHeader};
 use jute::{EventType, Ustring};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -354,4 +355,21 @@ fn bytes_that_are_no_record_are_refused() {
     let null_path = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0]);
     let header = ReplyHeader::from_bytes(&world.frames(Op::GetData, &null_path)[0]).unwrap();
     assert_eq!(header.err, ErrorCode::MarshallingError.code());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_get_one_reply(
+        op in prop::sample::select(Op::ALL),
+        body in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60),
+            ("/[a-z/]{0,4}", prop::collection::vec(any::<u8>(), 0..9))
+                .prop_map(|(path, rest)| [&Ustring::from(path).to_bytes()[..], &rest].concat()),
+        ],
+    ) {
+        let world = World::new();
+        let frames = world.frames(op, &Bytes::from(body));
+        let replies = frames.iter().filter(|frame| ReplyHeader::from_bytes(frame).unwrap().xid != -1);
+        prop_assert_eq!(replies.count(), 1);
+    }
 }
