@@ -67,6 +67,8 @@ impl Driver {
         loop {
             let deadline = self.next_deadline().map(|due| self.shared.clock.instant(due));
             match self.shared.queue.receive(&mut events, deadline) {
+                // Events may never cease. The tick comes last: who was heard from meanwhile has not expired.
+                Received::Events if self.is_overdue() => events.push(Event::Tick),
                 Received::Events => {}
                 Received::Deadline => events.push(Event::Tick),
                 Received::Closed => return Ok(()),
@@ -74,6 +76,10 @@ impl Driver {
             self.check_room(&mut events)?;
             self.handle(&mut events)?;
         }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.next_deadline().is_some_and(|due| due <= self.shared.clock.monotonic())
     }
 
     fn next_deadline(&self) -> Option<Duration> {
