@@ -1,8 +1,10 @@
 //! What txns do to the tree. `DataTree#processTxn`.
 //!
 //! A txn may meet a tree that is already ahead of it: a ZooKeeper snapshot is written while txns are applied,
-//! and its log is replayed from the snapshot's beginning. So every change only ever moves a znode forward:
-//! what is there already is not an accident, nor what has gone already.
+//! and its log is replayed from the snapshot's beginning. So what is there already is not an accident, nor what
+//! has gone already, and every change only ever moves a znode forward. A znode created by a later txn is another
+//! one than the txn means, and is left alone; ZooKeeper, which does not look, can be left with old data in it
+//! when the txns between do not delete it again.
 
 use std::sync::Arc;
 
@@ -111,7 +113,7 @@ impl Tree {
                 let stat = self.set_data(header, txn, changes);
                 stat.map(|stat| Applied::Reconfigured { data: txn.data.clone(), stat })
             }
-            TxnBody::SetAcl(txn) => self.set_acl(txn).map(Applied::SetAcl),
+            TxnBody::SetAcl(txn) => self.set_acl(header, txn).map(Applied::SetAcl),
             TxnBody::CheckVersion(_) => Ok(Applied::Checked),
             TxnBody::Multi(txn) => Ok(self.multi(header, txn, changes)),
             TxnBody::CreateSession(txn) => {
@@ -136,7 +138,7 @@ impl Tree {
     ) -> Result<Applied, ErrorCode> {
         let path = creation.path;
         let parent_path = parent_of(path).ok_or(ErrorCode::NoNode)?;
-        let parent = self.find_id(parent_path).ok_or(ErrorCode::NoNode)?;
+        let parent = self.find_as_of(header.zxid, parent_path).ok_or(ErrorCode::NoNode)?;
         self.raise_cversion(parent, parent_path, creation.parent_cversion, header.zxid);
 
         let acl = self.acls.acquire(creation.acl);
@@ -154,10 +156,8 @@ impl Tree {
         let id = match self.attach(path, parent, node) {
             Ok(id) => id,
             Err(there) => {
-                let old = self.nodes[there].acl();
-                self.nodes[there].set_acl(acl, world_readable);
-                self.acls.release(old);
-                self.mark_dirty(there);
+                self.acls.release(acl);
+                self.restore_acl(there, header.zxid, creation.acl);
                 return Err(ErrorCode::NodeExists);
             }
         };
@@ -166,6 +166,23 @@ impl Tree {
         self.quota_created(path, creation.data.map_or(0, Bytes::len));
         self.tell(changes, EventType::NodeCreated, path, header.zxid, id, Some(parent));
         Ok(Applied::Created { path: path.clone(), stat: self.znode(id).stat() })
+    }
+
+    /// The znode at `path`, unless it came after `zxid`: then it is not the one a txn of that zxid means.
+    fn find_as_of(&self, zxid: i64, path: &str) -> Option<u32> {
+        self.find_id(path).filter(|&id| self.nodes[id].czxid <= zxid)
+    }
+
+    /// The znode a replayed create finds has the ACL of a later txn, if any has set it: that comes again.
+    fn restore_acl(&mut self, id: u32, zxid: i64, acl: &[Acl]) {
+        if self.nodes[id].czxid > zxid {
+            return;
+        }
+        let old = self.nodes[id].acl();
+        let new = self.acls.acquire(acl);
+        self.nodes[id].set_acl(new, acl::is_world_readable(acl));
+        self.acls.release(old);
+        self.mark_dirty(id);
     }
 
     /// A parent's `cversion` and `pzxid` go on together, and never back: the tree may be ahead of the txn.
@@ -187,18 +204,16 @@ impl Tree {
         // Even if the child has gone: its end may be in what was loaded without its parent having noticed.
         if header.zxid > self.nodes[parent].pzxid() {
             self.change(parent, parent_path, |parent| parent.family().pzxid = header.zxid);
-        } else {
-            self.mark_dirty(parent);
         }
-        let id = self.find_id(path).ok_or(ErrorCode::NoNode)?;
+        let id = self.find_as_of(header.zxid, path).ok_or(ErrorCode::NoNode)?;
         self.delete_children(id);
         self.tell(changes, EventType::NodeDeleted, path, header.zxid, id, Some(parent));
         self.remove(id, path);
         Ok(())
     }
 
-    /// Of what a txn deletes there are children only when the tree is ahead of the txn. They, and what was
-    /// deleted, are created again by txns still to come.
+    /// What a leader lets a txn delete has no children. Should it have some here, they go along: nothing may
+    /// stay that has no parent.
     fn delete_children(&mut self, id: u32) {
         let mut open = vec![id];
         if self.nodes[id].children().is_empty() {
@@ -230,7 +245,7 @@ impl Tree {
         txn: &SetDataTxn,
         changes: Changes<'_>,
     ) -> Result<Stat, ErrorCode> {
-        let id = self.find_id(&txn.path).ok_or(ErrorCode::NoNode)?;
+        let id = self.find_as_of(header.zxid, &txn.path).ok_or(ErrorCode::NoNode)?;
         let old_len = self.nodes[id].data_len() as u64;
         let new_len = txn.data.as_ref().map_or(0, Bytes::len) as u64;
         self.change(id, &txn.path, |node| {
@@ -257,8 +272,8 @@ impl Tree {
         self.mark_dirty(id);
     }
 
-    fn set_acl(&mut self, txn: &SetAclTxn) -> Result<Stat, ErrorCode> {
-        let id = self.find_id(&txn.path).ok_or(ErrorCode::NoNode)?;
+    fn set_acl(&mut self, header: &TxnHeader, txn: &SetAclTxn) -> Result<Stat, ErrorCode> {
+        let id = self.find_as_of(header.zxid, &txn.path).ok_or(ErrorCode::NoNode)?;
         let old = self.nodes[id].acl();
         let new = self.acls.acquire(&txn.acl);
         self.change(id, &txn.path, |node| {

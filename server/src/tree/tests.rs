@@ -7,6 +7,8 @@ use jute::txn::{
 };
 use jute::{ErrorCode, EventType, Ustring};
 
+mod model;
+
 use super::*;
 
 pub(crate) const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
