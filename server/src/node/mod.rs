@@ -88,6 +88,20 @@ impl Node {
         }
     }
 
+    /// A node that carries on from another tree, with nothing under way. No zxid is used twice if `tree` is not
+    /// behind this one.
+    #[must_use]
+    pub fn with_tree(&self, tree: &Tree, now: Now) -> Self {
+        assert!(self.outstanding.is_empty(), "txns are under way to the old tree");
+        assert!(self.applied <= tree.last_zxid(), "{} after {}", tree.last_zxid(), self.applied);
+        Self {
+            disk_short: self.disk_short,
+            cuts_unwritten: self.cuts_unwritten,
+            counters: self.counters,
+            ..Self::new(self.config.clone(), tree, now)
+        }
+    }
+
     /// Takes in one event; `out` gets what is to be done about it. Txns are judged against `tree` and all that
     /// is under way to it.
     pub fn step(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {

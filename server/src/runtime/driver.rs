@@ -4,17 +4,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::mailbox::Mailbox;
 use super::queue::Received;
+use super::restore::{Restore, SnapshotWork};
 use super::shared::Shared;
 use crate::metrics::Metrics;
 use crate::node::{Action, Delivery, Event, Node};
 use crate::session::ConnectionId;
-use crate::storage::{Result, TxnLog};
+use crate::storage::{Error, Result, TxnLog};
 use crate::tree::Cut;
 use crate::zab::Zxid;
 
@@ -30,7 +32,7 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     node: Node,
     log: TxnLog,
-    snapshots: SyncSender<Cut>,
+    snapshots: SyncSender<SnapshotWork>,
     metrics: Arc<Metrics>,
     /// Of the batch in hand.
     actions: Vec<Action>,
@@ -42,7 +44,12 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, node: Node, log: TxnLog, snapshots: SyncSender<Cut>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        node: Node,
+        log: TxnLog,
+        snapshots: SyncSender<SnapshotWork>,
+    ) -> Self {
         let deliveries: Vec<_> = shared.mailboxes.iter().map(|_| Vec::new()).collect();
         let metrics = shared.registry.thread();
         Self {
@@ -74,6 +81,10 @@ impl Driver {
                 Received::Closed => return Ok(()),
             }
             self.check_room(&mut events)?;
+            let restore = self.shared.restoring.lock().take();
+            if let Some(restore) = restore {
+                self.restore(restore);
+            }
             self.handle(&mut events)?;
         }
     }
@@ -108,6 +119,46 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Serves another tree from now on; see [`restore`](super::restore).
+    fn restore(&mut self, restore: Restore) {
+        let (mut tree, outcome) = restore.split();
+        // Zxids go on from where they are: none is used twice.
+        tree.advance_to(tree.last_zxid().max(self.node.status().applied));
+        let zxid = tree.last_zxid();
+        let stored = self.store_whole(tree.take_whole_cut());
+        if stored.is_ok() {
+            let now = self.shared.clock.now();
+            let mut served = self.shared.tree.write();
+            self.node = self.node.with_tree(&tree, now);
+            *served = tree;
+            self.close_all();
+            drop(served);
+            self.shared.mailboxes.iter().for_each(Mailbox::wake);
+            warn!(%zxid, "serving a restored tree");
+        }
+        // Whoever asked may have gone.
+        let _ = outcome.send(stored.map(|()| zxid));
+    }
+
+    /// Waits until a whole tree is in the snapshot store, durably.
+    fn store_whole(&self, cut: Cut) -> Result<()> {
+        let (outcome, waiting) = sync_channel(1);
+        let gone = || Error::refused(&self.shared.config.data_dir, "the snapshot thread has gone");
+        self.snapshots.send(SnapshotWork::Whole(cut, outcome)).map_err(|_| gone())?;
+        waiting.recv().map_err(|_| gone())?
+    }
+
+    fn close_all(&self) {
+        for (mailbox, ledger) in self.shared.mailboxes.iter().zip(&self.shared.ledgers) {
+            let connections = ledger.connections.lock();
+            let mut closings: Vec<_> = connections
+                .iter()
+                .map(|(_, (connection, _))| Delivery::Close { connection: *connection })
+                .collect();
+            mailbox.deliver(&mut closings);
+        }
     }
 
     /// Hands the batch's records to the log; the last one's zxid.
@@ -160,7 +211,7 @@ impl Driver {
     }
 
     fn hand_over(&self, cut: Cut) {
-        match self.snapshots.try_send(cut) {
+        match self.snapshots.try_send(SnapshotWork::Cut(cut)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => unreachable!("the node waits for cuts to be written"),
             Err(TrySendError::Disconnected(_)) => error!("the snapshot thread has gone; the log grows"),

@@ -12,6 +12,7 @@ use jute::Op;
 use jute::data::{Id, perms};
 
 use super::four_letter::TraceMask;
+use super::restore::Restore;
 use super::shared::Shared;
 use super::stats::{ConnectionStats, Latency};
 use super::tree_file;
@@ -22,6 +23,7 @@ use super::view::{
 use crate::auth::Authentication;
 use crate::config::Config;
 use crate::metrics::{Gauges, Registry};
+use crate::node::Event;
 use crate::session::{ConnectionId, SessionId};
 use crate::storage::DataDirs;
 use crate::zab::Zxid;
@@ -177,8 +179,15 @@ impl ServerView for Shared {
         tree_file::write(&self.tree, &self.dirs(), self.config.storage.compression)
     }
 
-    fn restore(&self, _: &mut dyn Read) -> io::Result<Zxid> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn restore(&self, snapshot: &mut dyn Read) -> io::Result<Zxid> {
+        let options = self.tree.read().options().clone();
+        let (restore, outcome) = Restore::new(tree_file::read(snapshot, options)?);
+        if self.restoring.lock().replace(restore).is_some() {
+            tracing::warn!("a restore took the place of one that had not begun");
+        }
+        // The node's thread looks when it wakes.
+        self.queue.send(&mut vec![Event::Tick]);
+        outcome.wait()
     }
 }
 

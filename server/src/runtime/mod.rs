@@ -26,6 +26,7 @@ mod live;
 mod mailbox;
 mod queue;
 mod reply;
+mod restore;
 mod server;
 mod shard;
 mod shared;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::{debug, error};
 
+use super::restore::SnapshotWork;
 use super::shared::Shared;
 use crate::metrics::Metrics;
 use crate::node::Event;
@@ -17,14 +18,18 @@ use crate::tree::Cut;
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Writes every cut that comes, until the sender has gone.
-pub(super) fn run(shared: &Arc<Shared>, mut store: Box<dyn SnapshotStore>, cuts: &Receiver<Cut>) {
+pub(super) fn run(shared: &Arc<Shared>, mut store: Box<dyn SnapshotStore>, work: &Receiver<SnapshotWork>) {
     let metrics = shared.registry.thread();
     let interval = shared.config.storage.purge.interval;
     let mut purge_due = interval.map(|interval| shared.clock.monotonic() + interval);
     loop {
         let wait = purge_due.map_or(FOREVER, |due| due.saturating_sub(shared.clock.monotonic()));
-        match cuts.recv_timeout(wait) {
-            Ok(cut) => write(shared, &mut *store, cut, &metrics),
+        match work.recv_timeout(wait) {
+            Ok(SnapshotWork::Cut(cut)) => write(shared, &mut *store, cut, &metrics),
+            Ok(SnapshotWork::Whole(cut, outcome)) => {
+                // Nobody waits for it when the node has gone, and then nothing depends on it.
+                let _ = outcome.send(store.write(cut).and_then(|()| store.flush()).map(drop));
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
