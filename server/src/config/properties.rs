@@ -91,13 +91,16 @@ fn unescape(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Line, key, value.
+    type Pair = (u32, &'static str, &'static str);
+
     fn pairs(text: &str) -> Vec<(u32, String, String)> {
         parse(text).unwrap().into_iter().map(|p| (p.line, p.key, p.value)).collect()
     }
 
     #[test]
     fn every_separator_and_comment_of_java_properties_is_understood() {
-        let table: &[(&str, &[(u32, &str, &str)])] = &[
+        let table: &[(&str, &[Pair])] = &[
             ("a=b", &[(1, "a", "b")]),
             ("a:b", &[(1, "a", "b")]),
             ("a b", &[(1, "a", "b")]),

@@ -88,8 +88,7 @@ mod tests {
         let stat = StatPersisted { czxid: 3, mzxid: 4, version: 1, ..StatPersisted::default() };
         for (path, data) in [("/", None), ("/a", Some(b"data".as_slice())), ("/a/b", None), ("/c", Some(b""))]
         {
-            let record =
-                ZnodeRecord { data: to_data(data), acl: Acl::open_unsafe().into(), stat: stat.clone() };
+            let record = ZnodeRecord { data: to_data(data), acl: Acl::open_unsafe().into(), stat };
             loader.znode(path, record).unwrap();
         }
         loader.session(SessionId(7), 4000);
