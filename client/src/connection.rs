@@ -27,6 +27,9 @@ use crate::session::{Session, Violation};
 const READ_BYTES: usize = 32 * 1024;
 /// How many commands are taken before what they have to say is written.
 const COMMANDS_AT_ONCE: usize = 512;
+/// A connection that lasts as long is a success. One that breaks sooner, again and again, is no reason to dial
+/// without a pause.
+const STEADY: Duration = Duration::from_secs(1);
 /// While connected to a server that only reads, others are asked this often, then less and less.
 const SEARCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const SEARCH_INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -82,7 +85,11 @@ impl Driver {
                 continue;
             };
             let (reader, writer) = stream.split();
+            let since = now();
             let lost = self.serve(&host, reader, writer).await;
+            if now().saturating_duration_since(since) >= STEADY {
+                self.hosts.on_served();
+            }
             self.session.on_disconnected();
             let id = self.session.id();
             match lost {
@@ -167,7 +174,6 @@ impl Driver {
                 Ok(()) => {}
             }
             if handshaking && self.session.is_online() {
-                self.hosts.on_served();
                 search = self.session.is_read_only().then(|| {
                     let search: BoxFuture<'static, Host> = Box::pin(search_read_write(self.hosts.clone()));
                     search

@@ -164,7 +164,7 @@ impl Hosts {
         moves
     }
 
-    /// A server has accepted the session: when it is lost, the others are tried first, and at once.
+    /// A server has served us for a while: now that it is lost, the others are tried at once.
     pub(crate) fn on_served(&mut self) {
         self.tried = 0;
         self.pause = PAUSE_MIN;

@@ -42,7 +42,7 @@ impl Client {
     /// A znode's stat, if it exists.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn exists(&self, path: &str) -> Result<Option<Stat>> {
         let body = ExistsRequest { path: self.chroot.resolve(path)?, watch: false };
         found(self.ask(Op::Exists, path, &body, None).await)
@@ -51,7 +51,7 @@ impl Client {
     /// The same, and a watch that fires when the znode comes into being, goes, or gets other data.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn exists_and_watch(&self, path: &str) -> Result<(Option<Stat>, OneshotWatch)> {
         let body = ExistsRequest { path: self.chroot.resolve(path)?, watch: true };
         // Should the znode not exist, the session knows what to make of it.
@@ -63,7 +63,7 @@ impl Client {
     /// A znode's data and stat.
     ///
     /// # Errors
-    /// `NoNode`; see [`Error`].
+    /// `NoNode`; see [`Error`](crate::Error).
     pub async fn get(&self, path: &str) -> Result<Znode> {
         let body = GetDataRequest { path: self.chroot.resolve(path)?, watch: false };
         let body = self.ask(Op::GetData, path, &body, None).await?;
@@ -73,7 +73,7 @@ impl Client {
     /// The same, and a watch that fires when the znode goes or gets other data.
     ///
     /// # Errors
-    /// `NoNode`; see [`Error`].
+    /// `NoNode`; see [`Error`](crate::Error).
     pub async fn get_and_watch(&self, path: &str) -> Result<(Znode, OneshotWatch)> {
         self.get_resolved(path, self.chroot.resolve(path)?).await
     }
@@ -81,7 +81,7 @@ impl Client {
     /// The names of a znode's children, in no order.
     ///
     /// # Errors
-    /// `NoNode`; see [`Error`].
+    /// `NoNode`; see [`Error`](crate::Error).
     pub async fn children(&self, path: &str) -> Result<Vec<String>> {
         let body = GetChildrenRequest { path: self.chroot.resolve(path)?, watch: false };
         let body = self.ask(Op::GetChildren, path, &body, None).await?;
@@ -91,7 +91,7 @@ impl Client {
     /// The same, and the stat.
     ///
     /// # Errors
-    /// `NoNode`; see [`Error`].
+    /// `NoNode`; see [`Error`](crate::Error).
     pub async fn children_with_stat(&self, path: &str) -> Result<(Vec<String>, Stat)> {
         let body = GetChildren2Request { path: self.chroot.resolve(path)?, watch: false };
         let body = self.ask(Op::GetChildren2, path, &body, None).await?;
@@ -102,7 +102,7 @@ impl Client {
     /// The same, and a watch that fires when a child comes or goes, or the znode itself goes.
     ///
     /// # Errors
-    /// `NoNode`; see [`Error`].
+    /// `NoNode`; see [`Error`](crate::Error).
     pub async fn children_and_watch(&self, path: &str) -> Result<(Vec<String>, Stat, OneshotWatch)> {
         let body = GetChildren2Request { path: self.chroot.resolve(path)?, watch: true };
         let (effect, watch) = self.oneshot(body.path.clone(), WatchKind::Children);
@@ -114,7 +114,7 @@ impl Client {
     /// How many znodes are below this one, at all depths.
     ///
     /// # Errors
-    /// `NoNode`; see [`Error`].
+    /// `NoNode`; see [`Error`](crate::Error).
     pub async fn descendants(&self, path: &str) -> Result<usize> {
         let op = Op::GetAllChildrenNumber;
         let body = GetAllChildrenNumberRequest { path: self.chroot.resolve(path)? };
@@ -127,7 +127,7 @@ impl Client {
     /// component need end.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn ephemerals(&self, prefix: &str) -> Result<Vec<String>> {
         let body = GetEphemeralsRequest { prefix_path: self.chroot.resolve(prefix)? };
         let body = self.ask(Op::GetEphemerals, prefix, &body, None).await?;
@@ -139,7 +139,7 @@ impl Client {
     /// A znode's ACL and stat.
     ///
     /// # Errors
-    /// `NoNode`; see [`Error`].
+    /// `NoNode`; see [`Error`](crate::Error).
     pub async fn acl(&self, path: &str) -> Result<(Vec<Acl>, Stat)> {
         let body = GetAclRequest { path: self.chroot.resolve(path)? };
         let body = self.ask(Op::GetAcl, path, &body, None).await?;
@@ -157,7 +157,7 @@ impl Client {
     /// been written, by anyone, before.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn sync(&self, path: &str) -> Result<()> {
         let body = SyncRequest { path: self.chroot.resolve(path)? };
         self.ask(Op::Sync, path, &body, None).await.map(drop)
@@ -166,7 +166,7 @@ impl Client {
     /// The ensemble's configuration, as it stands in `/zookeeper/config`, whatever the chroot.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn config(&self) -> Result<Znode> {
         let body = GetDataRequest { path: CONFIG_PATH.into(), watch: false };
         let body = self.ask(Op::GetData, CONFIG_PATH, &body, None).await?;
@@ -176,7 +176,7 @@ impl Client {
     /// The same, and a watch that fires when it changes.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn config_and_watch(&self) -> Result<(Znode, OneshotWatch)> {
         self.get_resolved(CONFIG_PATH, CONFIG_PATH.into()).await
     }

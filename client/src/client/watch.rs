@@ -30,7 +30,7 @@ impl Client {
     /// exist. Servers before 3.6 don't know it.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn watch(&self, path: &str, mode: AddWatchMode) -> Result<PersistentWatch> {
         let body = AddWatchRequest { path: self.chroot.resolve(path)?, mode: mode.code() };
         let kind = match mode {
@@ -48,7 +48,7 @@ impl Client {
     /// Whether this connection has watches of this type on `path`.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn has_watches(&self, path: &str, kind: WatcherType) -> Result<bool> {
         let body = CheckWatchesRequest { path: self.chroot.resolve(path)?, watcher_type: kind.code() };
         match self.ask(Op::CheckWatches, path, &body, None).await {
@@ -61,7 +61,7 @@ impl Client {
     /// removed by dropping its handle.
     ///
     /// # Errors
-    /// `NoWatcher`; see [`Error`].
+    /// `NoWatcher`; see [`Error`](crate::Error).
     pub async fn remove_watches(&self, path: &str, kind: WatcherType) -> Result<()> {
         let body = RemoveWatchesRequest { path: self.chroot.resolve(path)?, watcher_type: kind.code() };
         let effect = WatchEffect::Remove(body.path.clone(), kind);
@@ -71,7 +71,7 @@ impl Client {
     /// Gives this connection, and all that follow it, an identity: for scheme `digest` that is `user:password`.
     ///
     /// # Errors
-    /// [`Error::AuthFailed`], which ends the session. After [`Error::ConnectionLost`] the credentials are
+    /// [`Error::AuthFailed`](crate::Error::AuthFailed), which ends the session. After [`Error::ConnectionLost`](crate::Error::ConnectionLost) the credentials are
     /// kept, and used on the next connection.
     pub async fn authenticate(&self, scheme: &str, auth: impl Into<Bytes>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
@@ -84,7 +84,7 @@ impl Client {
     /// The identities that the service knows this connection by. Servers before 3.7 don't know it.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn who_am_i(&self) -> Result<Vec<Identity>> {
         let body = self.ask(Op::WhoAmI, "/", &Empty, None).await?;
         let known = decode::<WhoAmIResponse>(Op::WhoAmI, &body)?.client_info;

@@ -34,7 +34,7 @@ impl Client {
     /// Creates a znode. Its path, which for sequential modes ends in a number, is the answer.
     ///
     /// # Errors
-    /// `NodeExists`, `NoNode` without a parent, `NoChildrenForEphemerals`; see [`Error`].
+    /// `NodeExists`, `NoNode` without a parent, `NoChildrenForEphemerals`; see [`Error`](crate::Error).
     pub async fn create(
         &self,
         path: &str,
@@ -67,7 +67,7 @@ impl Client {
     /// Creates those of `path` and the znodes above it that are missing, with no data and open to everyone.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`](crate::Error).
     pub async fn create_all(&self, path: &str) -> Result<()> {
         let ends = path.char_indices().skip(1).filter(|(_, character)| *character == '/');
         let ends = ends.map(|(at, _)| at).chain([path.len()]);
@@ -84,7 +84,7 @@ impl Client {
     /// Deletes a znode, of `version` if one is given.
     ///
     /// # Errors
-    /// `NoNode`, `BadVersion`, `NotEmpty`; see [`Error`].
+    /// `NoNode`, `BadVersion`, `NotEmpty`; see [`Error`](crate::Error).
     pub async fn delete(&self, path: &str, version: impl Into<Option<i32>>) -> Result<()> {
         let body = DeleteRequest { path: self.chroot.resolve(path)?, version: any(version.into()) };
         self.ask(Op::Delete, path, &body, None).await.map(drop)
@@ -93,7 +93,7 @@ impl Client {
     /// Sets a znode's data, if it has `version` and one is given.
     ///
     /// # Errors
-    /// `NoNode`, `BadVersion`; see [`Error`].
+    /// `NoNode`, `BadVersion`; see [`Error`](crate::Error).
     pub async fn set(
         &self,
         path: &str,
@@ -109,7 +109,7 @@ impl Client {
     /// Sets a znode's ACL, if that has version [`Stat::aversion`] and one is given.
     ///
     /// # Errors
-    /// `NoNode`, `BadVersion`, `InvalidAcl`; see [`Error`].
+    /// `NoNode`, `BadVersion`, `InvalidAcl`; see [`Error`](crate::Error).
     pub async fn set_acl(&self, path: &str, acl: Vec<Acl>, aversion: impl Into<Option<i32>>) -> Result<Stat> {
         let body = SetAclRequest { path: self.chroot.resolve(path)?, acl, version: any(aversion.into()) };
         let body = self.ask(Op::SetAcl, path, &body, None).await?;
@@ -125,7 +125,7 @@ impl Client {
     /// given. The answer is the new configuration.
     ///
     /// # Errors
-    /// `ReconfigDisabled`, `NoAuth`, `NewConfigNoQuorum`, `ReconfigInProgress`; see [`Error`].
+    /// `ReconfigDisabled`, `NoAuth`, `NewConfigNoQuorum`, `ReconfigInProgress`; see [`Error`](crate::Error).
     pub async fn reconfigure(&self, change: &Reconfig, version: impl Into<Option<i64>>) -> Result<Znode> {
         let cur_config_id = version.into().unwrap_or(-1);
         let list = |items: &[String]| (!items.is_empty()).then(|| Ustring::from(items.join(",")));
