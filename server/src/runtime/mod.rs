@@ -35,6 +35,8 @@ mod startup;
 pub mod stats;
 #[cfg(test)]
 mod test_view;
+#[cfg(test)]
+mod tests;
 mod tree_file;
 mod version;
 mod view;
