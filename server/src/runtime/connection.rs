@@ -55,8 +55,8 @@ pub(super) struct Connection {
     pub(super) out: BytesMut,
     /// The round of touches in which this one has told the node already; see the shard.
     pub(super) touched_round: u64,
-    /// Whether its task waits for the socket to be readable, and to be writable.
-    pub(super) awaits: (bool, bool),
+    /// What its task waits for.
+    pub(super) wish: Wish,
     /// Wakes the task that waits for the socket.
     pub(super) waker: Option<Waker>,
 }
@@ -72,6 +72,17 @@ pub(super) enum Stage {
     Open { session: SessionId },
     /// It closes once all is said.
     Closing,
+}
+
+/// What a connection could do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Wish {
+    /// Take bytes off the socket.
+    pub(super) to_read: bool,
+    /// Write what waits.
+    pub(super) to_write: bool,
+    /// Serve what was asked already.
+    pub(super) to_go_on: bool,
 }
 
 /// A request that waits in the gate.
@@ -136,7 +147,7 @@ impl Connection {
             is_held_back: false,
             out: BytesMut::new(),
             touched_round: 0,
-            awaits: (false, false),
+            wish: Wish::default(),
             waker: None,
         }
     }
@@ -156,7 +167,19 @@ impl Connection {
 
     /// Its socket may be read.
     pub(super) fn may_read(&self, shared: &Shared) -> bool {
-        self.is_listening() && !shared.throttle.must_pause(shared.queue.in_flight(), self.gate.outstanding())
+        self.is_listening()
+            && !self.is_held_back
+            && !shared.throttle.must_pause(shared.queue.in_flight(), self.gate.outstanding())
+    }
+
+    /// Nothing but its turn is missing to serve what was asked.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.is_listening() && (self.is_due() || self.is_held_back)
+    }
+
+    /// What it could do now.
+    pub(super) fn wish_now(&self, shared: &Shared) -> Wish {
+        Wish { to_read: self.may_read(shared), to_write: !self.out.is_empty(), to_go_on: self.may_go_on() }
     }
 
     /// Requests wait in the gate that no write holds up any more.

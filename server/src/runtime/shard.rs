@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::clock::Clock;
-use super::connection::{Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally};
+use super::connection::{Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally, Wish};
 use super::four_letter::{self, Word};
 use super::inbound::Block;
 use super::listener::Accepted;
@@ -175,12 +175,17 @@ impl Shard {
 
     fn poll_socket(&self, id: ConnectionId, stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some((wants_read, wants_write)) = self.interest(id, cx) else {
+            let Some(wish) = self.wish(id, cx) else {
                 return Poll::Ready(());
             };
-            if wants_write && stream.poll_write_ready(cx).is_ready() {
+            if wish.to_write && stream.poll_write_ready(cx).is_ready() {
                 self.on_writable(id);
-            } else if wants_read && stream.poll_read_ready(cx).is_ready() {
+            } else if wish.to_go_on {
+                self.on_room(id);
+                // Others first: what it asked for may be long.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            } else if wish.to_read && stream.poll_read_ready(cx).is_ready() {
                 self.on_readable(id);
             } else {
                 return Poll::Pending;
@@ -189,17 +194,22 @@ impl Shard {
     }
 
     /// What its task should wait for; `None` once it is closed.
-    fn interest(&self, id: ConnectionId, cx: &mut Context<'_>) -> Option<(bool, bool)> {
+    fn wish(&self, id: ConnectionId, cx: &mut Context<'_>) -> Option<Wish> {
         let state = &mut *self.state.borrow_mut();
         let connection = state.connection(id)?;
-        let wants_read = connection.may_read(&self.shared);
-        let wants_write = !connection.out.is_empty();
-        connection.awaits = (wants_read, wants_write);
+        connection.wish = connection.wish_now(&self.shared);
         match &mut connection.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        Some((wants_read, wants_write))
+        Some(connection.wish)
+    }
+
+    /// A turn: replies have gone, and there are requests that waited for it.
+    fn on_room(&self, id: ConnectionId) {
+        let state = &mut *self.state.borrow_mut();
+        state.dirty.push(id);
+        self.finish(state);
     }
 
     /// A turn: the socket has bytes, or an end.
@@ -418,8 +428,7 @@ impl Shard {
             let Some(connection) = state.connection(id) else {
                 continue;
             };
-            let wants = (connection.may_read(&self.shared), !connection.out.is_empty());
-            if wants != connection.awaits {
+            if connection.wish_now(&self.shared) != connection.wish {
                 connection.wake();
             }
         }
@@ -429,9 +438,7 @@ impl Shard {
     /// Connections whose writes were answered, whose handshake ended, or who listen again go on with what they
     /// asked meanwhile.
     fn serve_waiting(&self, state: &mut State) {
-        let is_waiting = |connection: &mut Connection| {
-            connection.is_listening() && (connection.is_due() || connection.is_held_back)
-        };
+        let is_waiting = |connection: &mut Connection| connection.may_go_on();
         let waiting: Vec<_> = state
             .dirty
             .iter()
