@@ -1,5 +1,7 @@
 //! `zkserver`: the server in the foreground, and the tools for what it keeps on disk.
 
+mod commands;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Without a file: a server of its own on 127.0.0.1:2181, which keeps its data in ./data. It runs in the
 /// foreground, logs to standard error, and stops cleanly on SIGTERM and SIGINT.
 #[derive(Debug, Parser)]
-#[command(name = "zkserver", version = FULL_VERSION)]
+#[command(name = "zkserver", version = FULL_VERSION, args_conflicts_with_subcommands = true)]
 struct Args {
     /// ZooKeeper's configuration file.
     config: Option<PathBuf>,
@@ -28,6 +30,8 @@ struct Args {
     /// What to log: error, warn, info, debug or trace, or directives such as info,server::runtime=debug.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: EnvFilter,
+    #[command(subcommand)]
+    tool: Option<commands::Command>,
 }
 
 fn parse_property(text: &str) -> Result<(String, String), String> {
@@ -55,6 +59,9 @@ fn run(args: Args) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
+    if let Some(tool) = args.tool {
+        return commands::run(tool);
+    }
     let config = match &args.config {
         Some(path) => Config::load(path, &args.properties)?,
         None => Config::embedded(&args.properties)?,

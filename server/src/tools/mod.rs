@@ -8,11 +8,13 @@ mod date;
 mod dump_log;
 mod dump_snapshot;
 mod init;
+mod transfer;
 mod txn_text;
 
 pub use dump_log::{RepairedLog, chop_log, dump_log, recover_log};
 pub use dump_snapshot::{SnapshotFormat, dump_snapshot};
 pub use init::{InitOptions, init};
+pub use transfer::{ExportOptions, ImportOptions, clean_up, export, import};
 
 use std::fmt;
 use std::io::Write;
