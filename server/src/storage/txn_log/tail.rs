@@ -11,6 +11,9 @@ use crate::storage::error::{LogFlaw, Result};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: u64 = 512;
+/// Of a record's head, the checksum, and those of its bytes that Adler32 leaves zero.
+const SUM_BYTES: usize = 8;
+const SUM_PADDING_BYTES: usize = 4;
 /// No unsynced write reaches further than this: the writer's batches are far shorter. A valid record beyond it
 /// was synced after the ones before it.
 const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
@@ -24,7 +27,8 @@ pub(super) fn judge(reader: &mut SegmentReader, found: Framed) -> Result<Segment
     let torn = SegmentEnd { offset: start, torn: true };
     let next = find_record(reader, start + 1, last)?;
     let suspect_end = next.unwrap_or(last + 1);
-    if suspect_end - start <= UNSYNCED_BYTES_MAX && has_hole(reader, start, suspect_end)? {
+    let was_synced = suspect_end - start > UNSYNCED_BYTES_MAX;
+    if !was_synced && (has_hole(reader, start, suspect_end)? || has_lost_its_beginning(reader, start)?) {
         return Ok(torn);
     }
     match (found, next) {
@@ -54,6 +58,34 @@ fn has_hole(reader: &mut SegmentReader, start: u64, end: u64) -> Result<bool> {
         at = part_end;
     }
     Ok(false)
+}
+
+/// Whether the record at `start` begins so shortly before the end of a sector that the hole there is only a part
+/// of its head: what follows is all there.
+fn has_lost_its_beginning(reader: &mut SegmentReader, start: u64) -> Result<bool> {
+    let len = usize::try_from(SECTOR_BYTES - start % SECTOR_BYTES).expect("at most a sector");
+    // The upper 4 bytes of the checksum are zero anyway: losing them loses nothing.
+    if !(SUM_PADDING_BYTES + 1..=FRAME_HEAD_BYTES).contains(&len) {
+        return Ok(false);
+    }
+    let Some(head) = reader.peek(start, FRAME_HEAD_BYTES)? else {
+        return Ok(false);
+    };
+    if head[..len].iter().any(|byte| *byte != 0) {
+        return Ok(false);
+    }
+    if len >= SUM_BYTES {
+        // No checksum is zero.
+        return Ok(true);
+    }
+    // The checksum's first bytes may be zero by chance. Then the others would not fit either.
+    let (sum, length) = split_head(&head);
+    let Some(record) = reader.peek(start, FRAME_BYTES.saturating_add(length))? else {
+        return Ok(false);
+    };
+    let computed = u64::from(checksum(&record[FRAME_HEAD_BYTES..record.len() - 1]));
+    let kept = (1 << (8 * (SUM_BYTES - len))) - 1;
+    Ok(record.last() == Some(&RECORD_END) && sum == computed & kept)
 }
 
 /// Where between `from` and `last` a valid record begins.
