@@ -13,5 +13,6 @@ pub mod proxy;
 pub mod scripted;
 pub mod service;
 pub mod shell;
+pub mod sim;
 pub mod transcript;
 pub mod zkserver;
