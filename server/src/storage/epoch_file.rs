@@ -51,6 +51,16 @@ impl EpochFiles {
         Ok(Epochs { current, accepted })
     }
 
+    /// The epochs of a server that is somebody else's to change, whose last txn is `last`.
+    ///
+    /// # Errors
+    /// When a file holds no epoch.
+    pub fn look_at(&self, disk: &dyn Disk, last: Zxid) -> Result<Epochs> {
+        let current = self.read(disk, "currentEpoch")?.unwrap_or_default().max(last.epoch());
+        let accepted = self.read(disk, "acceptedEpoch")?.unwrap_or_default().max(current);
+        Ok(Epochs { current, accepted })
+    }
+
     /// Before this server tells the leader of `epoch` that it has its history.
     ///
     /// # Errors
@@ -127,4 +137,49 @@ pub fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()
     file.sync().during("sync", &forerunner)?;
     disk.rename(&forerunner, path).during("rename", path)?;
     disk.sync_dir(dir).during("sync", dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::SimDisk;
+
+    fn files() -> EpochFiles {
+        EpochFiles { dir: PathBuf::from("/d") }
+    }
+
+    #[test]
+    fn promises_survive_any_crash() {
+        for seed in 0..200 {
+            let disk = SimDisk::new(seed);
+            files().save_accepted(&disk, Epoch(5)).unwrap();
+            files().save_current(&disk, Epoch(4)).unwrap();
+            disk.fail_sync_after(seed % 3);
+            let _ = files().save_current(&disk, Epoch(5));
+            disk.crash();
+            let epochs = files().load(&disk, Zxid::new(Epoch(4), 9)).unwrap();
+            assert!(epochs.accepted == Epoch(5) && epochs.current >= Epoch(4), "seed {seed}: {epochs:?}");
+        }
+    }
+
+    #[test]
+    fn without_files_the_epoch_is_that_of_the_last_txn() {
+        let disk = SimDisk::new(1);
+        let epochs = files().load(&disk, Zxid::new(Epoch(3), 9)).unwrap();
+        assert_eq!(epochs, Epochs { current: Epoch(3), accepted: Epoch(3) });
+        assert_eq!(files().load(&disk, Zxid::new(Epoch(3), 9)).unwrap(), epochs);
+    }
+
+    #[test]
+    fn an_epoch_that_contradicts_the_log_is_refused() {
+        let disk = SimDisk::new(1);
+        files().save_accepted(&disk, Epoch(2)).unwrap();
+        files().save_current(&disk, Epoch(2)).unwrap();
+        let error = files().load(&disk, Zxid::new(Epoch(3), 1)).unwrap_err();
+        assert!(error.to_string().contains("older than the log's last txn"), "{error}");
+
+        files().save_accepted(&disk, Epoch(1)).unwrap();
+        let error = files().load(&disk, Zxid::new(Epoch(2), 1)).unwrap_err();
+        assert!(error.to_string().contains("older than currentEpoch"), "{error}");
+    }
 }

@@ -380,7 +380,7 @@ fn a_database_of_another_time_than_the_log_is_refused() {
 }
 
 #[test]
-fn ephemerals_without_a_session_are_dropped_by_a_lone_server_only() {
+fn ephemerals_without_a_session_are_dropped_for_good_by_a_lone_server_only() {
     let disk = SimDisk::new(1);
     let mut server = Server::start(&disk, MemoryStore::default()).unwrap();
     server.create("/orphan", 99);
@@ -392,6 +392,12 @@ fn ephemerals_without_a_session_are_dropped_by_a_lone_server_only() {
         let recovered = recover(&shared(&disk), &mut server.store.clone(), &dirs(), &options).unwrap();
         assert_eq!(recovered.tree.find("/orphan").is_none(), standalone);
     }
+    // It stays dropped, and what is logged from then on agrees with that.
+    let mut server = Server::start(&disk, server.store).unwrap();
+    server.create("/after", 0);
+    server.sync();
+    let server = server.restart().unwrap().restart().unwrap();
+    assert!(server.tree.find("/orphan").is_none());
 }
 
 #[test]
