@@ -253,7 +253,12 @@ impl Shard {
                 self.ledger().stats.bytes_received.add(bytes as u64);
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if connection.inbox.is_empty() {
+                    connection.inbox = BytesMut::new(); // It would hold on to the whole buffer.
+                }
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
