@@ -10,6 +10,7 @@
 //! | what a session costs, what a watch costs | [`sessions`], [`watches`] |
 //! | how long nobody could write | [`failover`] |
 //! | many znodes | [`fill`] |
+//! | how long a start takes | [`first_read`] |
 //! | what this machine could do at best | [`echo`] |
 #![allow(clippy::disallowed_methods, reason = "a load generator reads clocks")]
 
@@ -17,6 +18,7 @@ mod connection;
 mod echo;
 mod failover;
 mod fill;
+mod first_read;
 mod load;
 mod replies;
 mod report;
@@ -54,6 +56,8 @@ enum Command {
     Failover(failover::Args),
     /// Create znodes
     Fill(fill::Args),
+    /// Wait until a server that is starting answers its first read
+    FirstRead(first_read::Args),
     /// The limit: answers like a server, of which it has nothing but the framing
     EchoServer(echo::Args),
 }
@@ -90,6 +94,7 @@ fn main() -> anyhow::Result<()> {
         Command::Watches(args) => watches::run(args)?,
         Command::Failover(args) => failover::run(args)?,
         Command::Fill(args) => fill::run(args)?,
+        Command::FirstRead(args) => first_read::run(args)?,
         Command::EchoServer(args) => return echo::run(args),
     };
     if cli.json {

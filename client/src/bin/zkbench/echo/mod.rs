@@ -5,7 +5,7 @@
 mod log;
 mod requests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -83,13 +83,19 @@ fn serve_all(mut connections: Connections, answers: Answers, log: Option<Log>) -
 struct Batch {
     filled: Notify,
     requests: RefCell<Vec<u8>>,
-    replies: RefCell<Vec<(Rc<OwnedWriteHalf>, Vec<u8>)>>,
+    replies: RefCell<Vec<(Rc<Outgoing>, Vec<u8>)>>,
+}
+
+/// One connection's way out. Replies behind one that waits for a sync have to wait with it.
+struct Outgoing {
+    half: OwnedWriteHalf,
+    waiting: Cell<usize>,
 }
 
 /// Ends with the connection, whichever way that goes.
 async fn serve(stream: TcpStream, answers: Rc<Answers>, batch: Option<Rc<Batch>>) -> io::Result<()> {
-    let (mut reading, writing) = stream.into_split();
-    let writing = Rc::new(writing);
+    let (mut reading, half) = stream.into_split();
+    let outgoing = Rc::new(Outgoing { half, waiting: Cell::new(0) });
     let mut requests = RequestStream::default();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -100,12 +106,13 @@ async fn serve(stream: TcpStream, answers: Rc<Answers>, batch: Option<Rc<Batch>>
         let mut replies = Vec::new();
         let writes = requests.consume(&buffer[..count], &answers, &mut replies);
         match &batch {
-            Some(batch) if writes => {
+            Some(batch) if writes || outgoing.waiting.get() > 0 => {
                 batch.requests.borrow_mut().extend_from_slice(&buffer[..count]);
-                batch.replies.borrow_mut().push((writing.clone(), replies));
+                outgoing.waiting.update(|waiting| waiting + 1);
+                batch.replies.borrow_mut().push((outgoing.clone(), replies));
                 batch.filled.notify_one();
             }
-            _ => send(&writing, &replies).await?,
+            _ => send(&outgoing.half, &replies).await?,
         }
     }
 }
@@ -117,14 +124,15 @@ async fn sync_batches(batch: Rc<Batch>, mut log: Log) -> anyhow::Result<()> {
         let requests = std::mem::take(&mut *batch.requests.borrow_mut());
         log.append_and_sync(&requests)?;
         let replies = std::mem::take(&mut *batch.replies.borrow_mut());
-        for (writing, bytes) in replies {
+        for (outgoing, bytes) in replies {
             // A client that has gone needs no reply.
-            let _ = send(&writing, &bytes).await;
+            let _ = send(&outgoing.half, &bytes).await;
+            outgoing.waiting.update(|waiting| waiting - 1);
         }
     }
 }
 
-async fn send(writing: &Rc<OwnedWriteHalf>, mut bytes: &[u8]) -> io::Result<()> {
+async fn send(writing: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match writing.try_write(bytes) {
             Ok(count) => bytes = &bytes[count..],
