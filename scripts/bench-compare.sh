@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
 
-rounds=5 seconds=2 znodes=1000000 sessions=10000 rate_seconds=20 only=all dir=
+rounds=5 seconds=2 znodes=1000000 sessions=10000 rate_seconds=20 only=all dir='' took=''
 while [ $# -gt 0 ]; do
     case "$1" in
         --quick) rounds=3 seconds=1 znodes=200000 sessions=2000 rate_seconds=5 ;;
@@ -68,8 +68,10 @@ bench() {
     "$bin/zkbench" --json "$command" --servers "127.0.0.1:${port[$name]}" "$@"
 }
 
-start() { launch "$@"; bench "$1" first-read | field seconds; }
-start_fresh() { stop "$1"; rm -rf "${work:?}/$1"; start "$@" >/dev/null; }
+# start NAME [SNAPCOUNT]: the same, and waits; `took` is then the time to the first read. Not for $(..), as the server is to
+# be a child of this shell.
+start() { launch "$@"; took=$(bench "$1" first-read | field seconds); }
+start_fresh() { stop "$1"; rm -rf "${work:?}/$1"; start "$@"; }
 
 # field NAME [QUANTILE]: a number out of a JSON line.
 field() {
@@ -105,7 +107,7 @@ cell() {
 cells() {
     local name
     for name in java ours; do start_fresh "$name"; done
-    for name in echo sync; do start "$name" >/dev/null; done
+    for name in echo sync; do start "$name"; done
     # The keys, and a JVM that has compiled what it needs.
     for name in java ours; do
         bench "$name" run --ops set --clients 16 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
@@ -127,10 +129,8 @@ cells() {
     for name in java ours echo sync; do stop "$name"; done
 }
 
-# tail_latency NAME SNAPCOUNT: p99.9 of 20,000 writes a second over the tree that is there, in milliseconds.
+# tail_latency NAME: p99.9 of 20,000 writes a second over the tree that is there, in milliseconds.
 tail_latency() {
-    stop "$1"
-    start "$1" "$2" >/dev/null
     bench "$1" run --ops set --clients 16 --rate 20000 --seconds "$rate_seconds" --warmup 3 |
         field latency_us p99.9 | awk '{ printf "%.1f", $1 / 1000 }'
 }
@@ -148,9 +148,12 @@ memory() {
         row[rss,$name]=$(field rss_bytes <<<"$line" | awk '{ printf "%.0f", $1 / 1048576 }')
         row[znode,$name]=$(field rss_bytes_per_znode <<<"$line")
         stop "$name"
-        row[start,$name]=$(start "$name")
-        row[calm,$name]=$(tail_latency "$name" 100000000)
-        row[busy,$name]=$(tail_latency "$name" 20000)
+        start "$name" 100000000
+        row[start,$name]=$took
+        row[calm,$name]=$(tail_latency "$name")
+        stop "$name"
+        start "$name" 20000
+        row[busy,$name]=$(tail_latency "$name")
         row[tail,$name]="$(ratio "${row[busy,$name]}" "${row[calm,$name]}")"
         stop "$name"
     done

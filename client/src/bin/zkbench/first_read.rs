@@ -20,6 +20,8 @@ pub(crate) struct Args {
     within: u64,
 }
 
+/// For an answer: a server may accept connections before it serves, and never get back to them.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Between two attempts.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -29,11 +31,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     let server = *args.target.addresses()?.first().context("no server was named")?;
     let request = ExistsRequest { path: "/".into(), watch: false };
     loop {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        if patience.is_zero() {
+        if Instant::now() >= deadline {
             bail!("no read was answered within {} s", args.within);
         }
-        let answered = Connection::open_within(server, args.target.timeout_ms, patience)
+        let answered = Connection::open_within(server, args.target.timeout_ms, PATIENCE)
             .and_then(|mut connection| connection.call(Op::Exists, &request));
         if answered.is_ok_and(|reply| reply.header.err == 0) {
             return Ok(Report::default().with_number("seconds", start.elapsed().as_secs_f64()));
