@@ -96,6 +96,10 @@ async fn every_kind_of_znode_is_created(service: &Service, name: &str) {
     client.create_all("/x/y/z").await.unwrap();
     client.create_all("/x/y/z/0").await.unwrap();
     assert_eq!(client.descendants("/x").await.unwrap(), 3);
+    client.create_all("/x/1/2").await.unwrap();
+    client.delete_all("/x").await.unwrap();
+    assert_eq!(client.exists("/x").await.unwrap(), None);
+    assert_eq!(client.delete_all("/x").await.unwrap_err().code(), Some(ErrorCode::NoNode));
 }
 
 async fn reads_see_what_was_written(service: &Service, name: &str) {

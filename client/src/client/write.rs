@@ -1,6 +1,7 @@
 //! The operations that change something.
 
 use bytes::Bytes;
+use futures::future::join_all;
 use jute::data::{Acl, Stat};
 use jute::proto::{
     Create2Response, CreateRequest, CreateResponse, CreateTtlRequest, DeleteRequest, ReconfigRequest,
@@ -72,13 +73,39 @@ impl Client {
         let ends = path.char_indices().skip(1).filter(|(_, character)| *character == '/');
         let ends = ends.map(|(at, _)| at).chain([path.len()]);
         let made = ends.map(|end| self.create(&path[..end], Data::default(), CreateMode::Persistent));
-        for made in futures::future::join_all(made).await {
+        for made in join_all(made).await {
             match made {
                 Err(error) if error.code() == Some(ErrorCode::NodeExists) => {}
                 made => drop(made?),
             }
         }
         Ok(())
+    }
+
+    /// Deletes `path` and all below it, as it stands when it is listed. It is not one transaction: others may see
+    /// parts of it gone.
+    ///
+    /// # Errors
+    /// `NotEmpty` when others create znodes there meanwhile; see [`Error`](crate::Error).
+    pub async fn delete_all(&self, path: &str) -> Result<()> {
+        let mut found = vec![path.to_owned()];
+        let mut listed = 0;
+        while listed < found.len() {
+            let level = found.split_off(listed);
+            let children = join_all(level.iter().map(|parent| self.children(parent))).await;
+            listed += level.len();
+            let mut below = Vec::new();
+            for (parent, children) in level.iter().zip(children) {
+                let parent = parent.trim_end_matches('/');
+                let names = unless_gone(children, parent != path)?.unwrap_or_default();
+                below.extend(names.iter().map(|name| format!("{parent}/{name}")));
+            }
+            found.extend(level);
+            found.extend(below);
+        }
+        // Children stand behind their parents, and requests are carried out in order.
+        let gone = join_all(found.iter().rev().map(|path| self.delete(path, None))).await;
+        gone.into_iter().try_for_each(|gone| unless_gone(gone, found.len() > 1).map(drop))
     }
 
     /// Deletes a znode, of `version` if one is given.
@@ -190,6 +217,14 @@ pub(crate) fn encode_create(
             Create::Plain(op, CreateRequest { path, data, acl, flags })
         }
     })
+}
+
+/// What `answer` says, or `None` if the znode is not there and that is `fine`.
+fn unless_gone<T>(answer: Result<T>, fine: bool) -> Result<Option<T>> {
+    match answer {
+        Err(error) if fine && error.code() == Some(ErrorCode::NoNode) => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// The version that matches any.

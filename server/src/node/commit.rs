@@ -1,12 +1,11 @@
 //! From a committed proposal to its answer: stop 8 of [the life of a write](crate).
 
-use jute::Op;
 use jute::txn::{Txn, TxnBody};
 
 use super::{Action, Delivery, Node, ReplyBody};
 use crate::pipeline::apply::{self, Origin, Outstanding, Work};
 use crate::session::{SessionId, password_of};
-use crate::tree::{Change, Tree};
+use crate::tree::{Applied, Change, Tree};
 use crate::watch::Watches;
 use crate::zab::Zxid;
 
@@ -22,7 +21,22 @@ impl Node {
     pub fn apply(&mut self, tree: &mut Tree, watches: &mut Watches, out: &mut Vec<Action>) {
         while let Some(Outstanding { after, origin, work }) = self.next_committed() {
             match work {
-                Work::Txn { op, txn } => self.apply_txn(after, op, txn, origin, tree, watches, out),
+                Work::Txn { op, parts, txn } => {
+                    let applied = self.apply_txn(after, &txn, tree, watches, out);
+                    match &txn.body {
+                        TxnBody::CreateSession(created) => {
+                            self.welcome(SessionId(txn.header.client_id), created.timeout_ms, origin, out);
+                        }
+                        TxnBody::CloseSession(_) => {
+                            self.finish_session(SessionId(txn.header.client_id), origin, out);
+                        }
+                        _ => {
+                            let reply =
+                                origin.map(|origin| apply::answer(op, &parts, after, applied, origin));
+                            out.extend(reply.map(Action::Deliver));
+                        }
+                    }
+                }
                 Work::Sync(path) => {
                     let reply = origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path)));
                     out.extend(reply.map(Action::Deliver));
@@ -42,19 +56,16 @@ impl Node {
         self.outstanding.pop_front_if(|next| next.after <= committed)
     }
 
-    #[allow(clippy::too_many_arguments)] // One call, from the loop above.
     fn apply_txn(
         &mut self,
         zxid: Zxid,
-        op: Op,
-        txn: Txn,
-        origin: Option<Origin>,
+        txn: &Txn,
         tree: &mut Tree,
         watches: &mut Watches,
         out: &mut Vec<Action>,
-    ) {
+    ) -> Applied {
         let Workspace { changes, fired } = &mut self.workspace;
-        let applied = tree.apply(&txn, changes);
+        let applied = tree.apply(txn, changes);
         // Events go in front of the reply: whoever sees the change in an answer has heard of it.
         for change in changes.drain(..) {
             watches.fire(&change, fired);
@@ -65,23 +76,20 @@ impl Node {
         if txn.digest.is_some_and(|digest| digest.tree_digest.cast_unsigned() != tree.digest()) {
             self.counters.digest_mismatches += 1;
         }
+        applied
+    }
 
-        let session = SessionId(txn.header.client_id);
-        match &txn.body {
-            TxnBody::CreateSession(created) => {
-                let connected = origin.map(|Origin { connection, .. }| Delivery::Connected {
-                    connection,
-                    session,
-                    timeout_ms: created.timeout_ms,
-                    password: password_of(session),
-                });
-                out.extend(connected.map(Action::Deliver));
-            }
-            TxnBody::CloseSession(_) => self.finish_session(session, origin, out),
-            _ => {
-                let reply = origin.map(|origin| apply::answer(op, &txn, applied, origin));
-                out.extend(reply.map(Action::Deliver));
-            }
+    /// The good end of a new client's handshake.
+    fn welcome(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        origin: Option<Origin>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(Origin { connection, .. }) = origin {
+            let password = password_of(session);
+            out.push(Action::Deliver(Delivery::Connected { connection, session, timeout_ms, password }));
         }
     }
 

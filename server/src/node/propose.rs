@@ -111,6 +111,7 @@ impl Node {
             zxid: zxid.0,
             time_ms: now.wall_ms,
             disk_short: self.disk_short,
+            parts: Vec::new(),
         };
         let (op, body, digest) = match judge(&mut prep) {
             Ok(body) => (asked.op, body, prep.digest()),
@@ -119,6 +120,7 @@ impl Node {
                 (Op::Error, TxnBody::Error(ErrorTxn { err: error.code() }), None)
             }
         };
+        let parts = prep.parts;
         let header = TxnHeader {
             client_id: asked.session.0,
             cxid: asked.xid,
@@ -135,7 +137,7 @@ impl Node {
         out.push(Action::Append { zxid, record });
         self.proposed = zxid;
         self.counters.txns += 1;
-        self.wait_in_line(asked.origin, Work::Txn { op: asked.op, txn });
+        self.wait_in_line(asked.origin, Work::Txn { op: asked.op, parts, txn });
     }
 
     fn wait_in_line(&mut self, origin: Option<Origin>, work: Work) {

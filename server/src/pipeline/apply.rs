@@ -3,7 +3,7 @@
 
 use jute::multi::{MultiResponse, MultiResult};
 use jute::proto::{Create2Response, CreateResponse};
-use jute::txn::{Txn, TxnBody};
+use jute::txn::Txn;
 use jute::{ErrorCode, Op, Ustring};
 
 use crate::node::{Delivery, ReplyBody};
@@ -27,6 +27,8 @@ pub(crate) enum Work {
     Txn {
         /// What was asked for; the txn's own type may be an error.
         op: Op,
+        /// Of a multi that was not refused: what its parts asked for.
+        parts: Vec<Op>,
         txn: Txn,
     },
     /// Only the order counts.
@@ -62,9 +64,8 @@ impl Origin {
     }
 }
 
-/// The answer to `op`, which became `txn`, of which came `applied`.
-pub(crate) fn answer(op: Op, txn: &Txn, applied: Applied, origin: Origin) -> Delivery {
-    let zxid = Zxid(txn.header.zxid);
+/// The answer to `op`, a multi of `parts` if it is one, of which came `applied` with `zxid`.
+pub(crate) fn answer(op: Op, parts: &[Op], zxid: Zxid, applied: Applied, origin: Origin) -> Delivery {
     let body = match applied {
         Applied::Error(code) => {
             let error = ErrorCode::from_code(code).unwrap_or(ErrorCode::SystemError);
@@ -74,7 +75,11 @@ pub(crate) fn answer(op: Op, txn: &Txn, applied: Applied, origin: Origin) -> Del
         Applied::Created { path, stat } => ReplyBody::PathStat(path, stat),
         Applied::SetData(stat) | Applied::SetAcl(stat) => ReplyBody::Stat(stat),
         Applied::Reconfigured { data, stat } => ReplyBody::DataStat(data, stat),
-        Applied::Multi(parts) => ReplyBody::Multi(Box::new(multi_response(txn, parts))),
+        Applied::Multi(results) => {
+            let asked = parts.iter().copied().map(Some).chain(std::iter::repeat(None));
+            let results = results.into_iter().zip(asked).map(|(applied, asked)| multi_result(asked, applied));
+            ReplyBody::Multi(Box::new(MultiResponse { results: results.collect() }))
+        }
         Applied::Deleted | Applied::Checked | Applied::SessionOpened | Applied::SessionClosed => {
             ReplyBody::Empty
         }
@@ -82,18 +87,10 @@ pub(crate) fn answer(op: Op, txn: &Txn, applied: Applied, origin: Origin) -> Del
     origin.reply(zxid, body)
 }
 
-fn multi_response(txn: &Txn, parts: Vec<Applied>) -> MultiResponse {
-    let TxnBody::Multi(multi) = &txn.body else {
-        return MultiResponse::default();
-    };
-    let results = multi.txns.iter().zip(parts).map(|(part, applied)| multi_result(part.txn_type, applied));
-    MultiResponse { results: results.collect() }
-}
-
 /// Only of a plain create the stat is kept back.
-fn multi_result(txn_type: i32, applied: Applied) -> MultiResult {
+fn multi_result(asked: Option<Op>, applied: Applied) -> MultiResult {
     match applied {
-        Applied::Created { path, .. } if txn_type == Op::Create.code() => {
+        Applied::Created { path, .. } if asked == Some(Op::Create) => {
             MultiResult::Create(CreateResponse { path })
         }
         Applied::Created { path, stat } => MultiResult::Create2(Create2Response { path, stat }),

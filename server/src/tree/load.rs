@@ -108,3 +108,94 @@ impl TreeLoader {
         tree
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jute::data::{Acl, StatPersisted};
+
+    use super::*;
+    use crate::tree::{ZnodeKind, to_data};
+
+    fn record(data: &str, owner: i64) -> ZnodeRecord {
+        let stat = StatPersisted { czxid: 7, pzxid: 7, ephemeral_owner: owner, ..StatPersisted::default() };
+        ZnodeRecord { data: to_data(Some(data.as_bytes())), acl: Arc::from(Acl::open_unsafe()), stat }
+    }
+
+    fn loader() -> TreeLoader {
+        TreeLoader::new(TreeOptions { extended_types: true, ..TreeOptions::default() })
+    }
+
+    #[test]
+    fn parents_need_only_come_before_their_children() {
+        let mut loader = loader();
+        for path in ["/b", "/a", "/b/x", "/a/y", "/b/x/z", "", "/b/w"] {
+            loader.znode(path, record("", 0)).unwrap();
+        }
+        let tree = loader.finish(Zxid(9), None);
+        assert_eq!(tree.last_zxid(), Zxid(9));
+        assert_eq!(tree.descendant_count("/b"), 3);
+        assert_eq!(tree.digest(), tree.recompute_digest());
+        assert_eq!(tree.find("/").unwrap().persisted_stat().czxid, 7);
+    }
+
+    #[test]
+    fn what_is_no_tree_is_refused() {
+        let mut loader = loader();
+        assert_eq!(loader.znode("/a/b", record("", 0)), Err(LoadError::NoParent("/a/b".to_owned())));
+        assert_eq!(loader.znode("a", record("", 0)), Err(LoadError::NoParent("a".to_owned())));
+        loader.znode("/a", record("", 0)).unwrap();
+        assert_eq!(loader.znode("/a", record("", 0)), Err(LoadError::Twice("/a".to_owned())));
+        loader.znode("/", record("", 0)).unwrap();
+        assert_eq!(loader.znode("", record("", 0)), Err(LoadError::Twice("/".to_owned())));
+    }
+
+    #[test]
+    fn the_services_own_znodes_are_added_where_an_old_server_had_none() {
+        let mut loader = loader();
+        for path in ["/", "/zookeeper", "/zookeeper/quota"] {
+            loader.znode(path, record("", 0)).unwrap();
+        }
+        let mut tree = loader.finish(Zxid(9), None);
+        let cut = tree.take_cut();
+        let added: Vec<&str> = cut.znodes.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(added, ["/zookeeper/config"]);
+    }
+
+    #[test]
+    fn sessions_owners_and_quotas_are_what_they_were() {
+        let mut loader = loader();
+        let limits = "count=1,bytes=-1=;countHardLimit=3";
+        for (path, data, owner) in [
+            ("/", "", 0),
+            ("/e", "", 5),
+            ("/orphan", "", 6),
+            ("/t", "", ZnodeKind::Ttl(9).to_owner()),
+            ("/q", "four", 0),
+            ("/q/c", "1", ZnodeKind::Container.to_owner()),
+            ("/zookeeper", "", 0),
+            ("/zookeeper/quota", "", 0),
+            ("/zookeeper/quota/q", "", 0),
+            ("/zookeeper/quota/q/zookeeper_limits", limits, 0),
+            ("/zookeeper/quota/q/zookeeper_stats", "count=99,bytes=99", 0),
+        ] {
+            loader.znode(path, record(data, owner)).unwrap();
+        }
+        loader.session(SessionId(5), 4000);
+        let mut tree = loader.finish(Zxid(9), None);
+
+        assert_eq!(tree.ephemerals_of(SessionId(5)).collect::<Vec<_>>(), ["/e"]);
+        assert_eq!(tree.ttl_candidates(100).collect::<Vec<_>>(), ["/t"]);
+        assert_eq!(tree.container_candidates(100, 1).collect::<Vec<_>>(), ["/q/c"]);
+        let stats = tree.find("/zookeeper/quota/q/zookeeper_stats").unwrap();
+        assert_eq!(stats.data(), Some(&b"count=2,bytes=5"[..]), "usage is counted anew");
+        assert_eq!(tree.quota_over("/q/d", 1, 0), None);
+        assert!(tree.quota_over("/q/d", 2, 0).is_some());
+
+        assert_eq!(tree.delete_orphaned_ephemerals(), 1);
+        assert!(tree.find("/orphan").is_none());
+        assert!(tree.find("/e").is_some());
+        assert_eq!(tree.digest(), tree.recompute_digest());
+    }
+}

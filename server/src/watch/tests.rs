@@ -5,6 +5,8 @@ use jute::proto::SetWatches2;
 use jute::txn::{DeleteTxn, SetAclTxn, TxnBody};
 use jute::{EventType, WatcherType};
 
+mod model;
+
 use super::*;
 use crate::node::Delivery;
 use crate::tree::tests::{Bench, create, delete, set};

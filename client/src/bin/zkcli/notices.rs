@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use client::{
     Client, EventType, OneshotWatch, PersistentWatch, SessionState, WatchEvent, WatchUpdate, WatcherType,
 };
-use futures::StreamExt;
 
 use crate::output;
 

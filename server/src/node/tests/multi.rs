@@ -114,6 +114,18 @@ fn the_mode_decides_what_kind_of_znode_a_part_creates() {
 }
 
 #[test]
+fn a_create2_is_logged_as_replicas_of_all_versions_know_it() {
+    let mut world = World::new();
+    let client = world.client();
+    let results = results(world.ask(&client, Op::Multi, &multi([MultiOp::Create2(create("/a"))])));
+    assert!(matches!(results[..], [MultiResult::Create2(_)]), "{results:?}");
+    let TxnBody::Multi(logged) = &world.log()[1].body else {
+        panic!("no multi");
+    };
+    assert_eq!(logged.txns[0].txn_type, Op::Create.code());
+}
+
+#[test]
 fn an_empty_multi_does_nothing_well() {
     let mut world = World::new();
     let client = world.client();

@@ -34,6 +34,8 @@ pub(crate) struct Prep<'a> {
     pub(crate) time_ms: i64,
     /// The disk is short of room: what grows the tree is refused.
     pub(crate) disk_short: bool,
+    /// Of a multi: as which operations its parts are answered. Their txns may be of another type.
+    pub(crate) parts: Vec<Op>,
 }
 
 impl Prep<'_> {

@@ -47,7 +47,10 @@ impl Prep<'_> {
             MultiOp::Check(asked) => (op, self.check_version(asked)?),
             MultiOp::GetData(_) | MultiOp::GetChildren(_) => return Err(ErrorCode::MarshallingError),
         };
-        Ok(body.to_sub_txn(op.code()))
+        self.parts.push(op);
+        // Replicas before 3.9 know no create2 here, and drop what comes behind it.
+        let txn_type = if op == Op::Create2 { Op::Create } else { op };
+        Ok(body.to_sub_txn(txn_type.code()))
     }
 
     fn part_create(&mut self, wanted: NewZnode) -> Result<(Op, TxnBody), ErrorCode> {
