@@ -39,10 +39,9 @@ fn mask(line: &str) -> Option<String> {
     if line.starts_with("\tctime = ") {
         return Some("\tctime".to_owned());
     }
-    // On one line with mzxid, which is masked with it.
     if line.starts_with("\tmtime=") {
         return Some("\tmtime".to_owned());
     }
-    let labels = ["czxid=", "ephemeralOwner = "];
+    let labels = ["czxid=", "mzxid=", "ephemeralOwner = "];
     Some(labels.iter().find_map(|label| masked_after(line, label)).unwrap_or_else(|| line.to_owned()))
 }
