@@ -53,7 +53,7 @@ fn content(tree: &Tree) -> Vec<(Box<str>, ZnodeRecord)> {
     znodes
 }
 
-/// Reads a tree that [`write`] or a Java server wrote, uncompressed.
+/// Reads a tree that [`write()`] or a Java server wrote, uncompressed.
 pub(super) fn read(stream: &mut dyn Read, options: TreeOptions) -> io::Result<Tree> {
     let mut loader = TreeLoader::new(options);
     let mut misplaced = None;
