@@ -113,8 +113,9 @@ pub(super) struct Tally {
     pub(super) received: u64,
     pub(super) reads: u64,
     pub(super) sent: u64,
-    /// The last operation answered: its code and xid.
-    pub(super) last: Option<(i32, i32)>,
+    pub(super) auth_failures: u64,
+    /// The last operation answered: its code and xid, and the zxid of the reply.
+    pub(super) last: Option<(i32, i32, Zxid)>,
 }
 
 /// The client broke the protocol: its connection closes.
@@ -299,7 +300,7 @@ impl Connection {
                     &mut self.out,
                 );
                 desk.tally.reads += 1;
-                desk.tally.last = Some((asked.op, asked.xid));
+                desk.tally.last = Some((asked.op, asked.xid, tree.last_zxid()));
             }
         }
     }
@@ -315,6 +316,7 @@ impl Connection {
             }
             Authentication::Failed => {
                 warn!(peer = %self.stats.peer, %scheme, "authentication failed");
+                desk.tally.auth_failures += 1;
                 reply::write_header(&mut self.out, xid, Zxid::ZERO, Some(ErrorCode::AuthFailed));
                 self.stage = Stage::Closing;
             }
@@ -384,7 +386,8 @@ impl Connection {
         stats.received.add(tally.received);
         stats.sent.add(tally.reads + tally.sent);
         stats.outstanding.store(self.gate.outstanding() as u64, Relaxed);
-        if let Some((op, xid)) = tally.last {
+        if let Some((op, xid, zxid)) = tally.last {
+            stats.last_zxid.store(zxid.0, Relaxed);
             stats.last_op.store(op, Relaxed);
             stats.last_xid.store(xid, Relaxed);
             stats.last_response_ms.store(wall_ms, Relaxed);

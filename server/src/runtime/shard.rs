@@ -32,6 +32,7 @@ use super::stats::ConnectionStats;
 use crate::node::{Delivery, Event};
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Tree;
+use crate::zab::Zxid;
 
 /// Room to read into. One buffer serves all connections of a shard: idle ones keep none.
 const READ_BYTES: usize = 64 * 1024;
@@ -384,7 +385,7 @@ impl Shard {
                     connection.stage = Stage::Closing;
                 }
                 self.shared.queue.ended(1);
-                self.book_write(connection, (op, xid), now.saturating_sub(arrived));
+                self.book_write(connection, (op, xid, zxid), now.saturating_sub(arrived));
                 state.dirty.push(id);
             }
             Delivery::Notification { connections, zxid, event, path, acl } => {
@@ -563,6 +564,7 @@ impl Shard {
         connection.book(tally, took, self.shared.wall_ms(now));
         let stats = &self.ledger().stats;
         stats.packets_received.add(tally.received);
+        stats.auth_failures.add(tally.auth_failures);
         stats.packets_sent.add(tally.reads + tally.sent);
         if tally.reads > 0 {
             stats.latency.record(took, tally.reads);
@@ -570,7 +572,7 @@ impl Shard {
         }
     }
 
-    fn book_write(&self, connection: &Connection, last: (i32, i32), took: Duration) {
+    fn book_write(&self, connection: &Connection, last: (i32, i32, Zxid), took: Duration) {
         let now = self.shared.clock.monotonic();
         let tally = Tally { sent: 1, last: Some(last), ..Tally::default() };
         connection.book(tally, took, self.shared.wall_ms(now));
