@@ -78,7 +78,7 @@ impl<'c> Multi<'c> {
     /// Sends it. The answer has a result for each part, in order.
     ///
     /// # Errors
-    /// [`Error::MultiRefused`] names the first part that the service refused; see [`Error`](crate::Error).
+    /// [`Error::MultiRefused`] names the first part that the service refused; see [`Error`].
     pub async fn commit(self) -> Result<Vec<MultiResult>> {
         if let Some(flaw) = self.flaw {
             return Err(flaw);
@@ -168,7 +168,7 @@ impl<'c> MultiRead<'c> {
     /// Sends it. The answer has a result for each part, in order.
     ///
     /// # Errors
-    /// When the whole failed; see [`Error`](crate::Error).
+    /// When the whole failed; see [`Error`].
     pub async fn fetch(self) -> Result<Vec<Result<MultiReadResult>>> {
         if let Some(flaw) = self.flaw {
             return Err(flaw);

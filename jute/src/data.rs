@@ -1,16 +1,39 @@
 //! `org.apache.zookeeper.data`: what clients and servers both know of a znode.
 
+use bytes::BytesMut;
+
 use crate::Ustring;
-use crate::record::record;
+use crate::reader::{DecodeError, Reader};
+use crate::record::{Jute, record};
+
+/// Who: an authentication scheme and a name within it, such as `digest` and `user:hash`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
+pub struct Id {
+    /// Names who judges `id`.
+    pub scheme: Ustring,
+    /// A null name reads as an empty one: kazoo writes the name that goes with `auth` so, and ZooKeeper never
+    /// looks at it.
+    pub id: Ustring,
+}
+
+/// By hand for the sake of that null.
+impl Jute for Id {
+    fn encode(&self, out: &mut BytesMut) {
+        self.scheme.encode(out);
+        self.id.encode(out);
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let scheme = Jute::decode(input).map_err(|error: DecodeError| error.within("Id", "scheme"))?;
+        let id: Option<Ustring> =
+            Jute::decode(input).map_err(|error: DecodeError| error.within("Id", "id"))?;
+        Ok(Self { scheme, id: id.unwrap_or_default() })
+    }
+    fn encoded_len(&self) -> usize {
+        self.scheme.encoded_len() + self.id.encoded_len()
+    }
+}
 
 record! {
-    /// Who: an authentication scheme and a name within it, such as `digest` and `user:hash`.
-    #[derive(Hash, PartialOrd, Ord)]
-    pub struct Id {
-        pub scheme: Ustring,
-        pub id: Ustring,
-    }
-
     /// One entry of an access control list.
     #[derive(Hash)]
     pub struct Acl {

@@ -268,6 +268,13 @@ fn null_is_not_empty() {
 }
 
 #[test]
+fn an_acl_whose_name_is_null_is_as_kazoo_writes_it() {
+    let kazoo =
+        Bytes::from_static(&[0, 0, 0, 31, 0, 0, 0, 4, b'a', b'u', b't', b'h', 0xff, 0xff, 0xff, 0xff]);
+    assert_eq!(Acl::from_bytes(&kazoo).expect("decodes"), Acl::new(31, "auth", ""));
+}
+
+#[test]
 fn a_string_that_is_no_utf8_reads_as_java_reads_it() {
     let bytes = Bytes::from_static(&[0, 0, 0, 3, b'/', 0xff, b'a']);
     assert_eq!(SyncRequest::from_bytes(&bytes).expect("decodes").path, "/\u{fffd}a");

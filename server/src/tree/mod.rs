@@ -9,7 +9,7 @@
 //! | what a txn does | [`Tree::apply`] |
 //! | what goes to disk, and comes back | [`Tree::take_cut`], [`TreeLoader`] |
 //!
-//! A znode is a [`Node`](znode::Node) in a [`Slab`], found by its full path through a [`PathIndex`] that holds
+//! A znode is a [`Node`] in a [`Slab`], found by its full path through a [`PathIndex`] that holds
 //! nothing but ids. Parents know their children as ids, children their parents.
 
 mod acl;
