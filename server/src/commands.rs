@@ -15,18 +15,18 @@ use server::zab::Zxid;
 pub(crate) enum Command {
     /// Prints the txns of a log file, or mends a copy of it.
     DumpLog {
-        /// A file called log.<zxid>.
+        /// A file called log.ZXID.
         file: PathBuf,
-        /// Instead, write a copy with right checksums to <FILE>.fixed.
+        /// Instead, write a copy with right checksums to FILE.fixed.
         #[arg(short, long)]
         recover: bool,
-        /// Instead, write a copy that ends with this txn to <FILE>.chopped<ZXID>.
+        /// Instead, write a copy that ends with this txn to FILE.choppedZXID.
         #[arg(short, long, value_name = "ZXID", value_parser = parse_zxid, conflicts_with = "recover")]
         chop: Option<Zxid>,
     },
     /// Prints the znodes and sessions of a snapshot.
     DumpSnapshot {
-        /// A file called snapshot.<zxid>, or a database: version-2/menagerie in a dataDir.
+        /// A file called snapshot.ZXID, or a database: version-2/menagerie in a dataDir.
         path: PathBuf,
         /// With data, in base64.
         #[arg(short, long)]
