@@ -10,7 +10,7 @@ use tests::{peer, zkserver};
 
 /// Its answers and its events come from one thread: nothing needs to be taken apart.
 const CLI_MT: Dialect =
-    Dialect { marker: "sync /marker", answers: &["/marker: rc = 0"], events: &[], quit: "quit" };
+    Dialect { marker: "sync /marker", answers: &["\tname = /marker"], events: &[], quit: "quit" };
 
 #[test]
 fn the_c_client_finds_our_server_to_be_a_java_server() -> Result<()> {

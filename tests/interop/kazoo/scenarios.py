@@ -432,10 +432,12 @@ def sessions_survive_a_lost_connection(zk_path="/sessions"):
 def a_session_is_taken_over_with_its_password(zk_path="/taken"):
     first = connect()
     first.create(zk_path, ephemeral=True)
+    # A client that has lost its connection tells no id.
+    session = first.client_id
     first._connection._socket.shutdown(2)
-    second = KazooClient(hosts=SERVER, timeout=5, client_id=first.client_id)
+    second = KazooClient(hosts=SERVER, timeout=5, client_id=session)
     second.start(LIMIT)
-    assert second.client_id[0] == second.get(zk_path)[1].ephemeralOwner
+    assert second.client_id[0] == session[0] == second.get(zk_path)[1].ephemeralOwner
     second.stop()
     try:
         first.stop()
