@@ -443,14 +443,13 @@ public class Scenarios {
         }
     }
 
-    /** A second connection closes the session under the first client, which must notice, and start another. */
+    /** A client falls silent: its session must expire, its ephemeral go, and the client start another. */
     private static void sessions(CuratorFramework one, CuratorFramework other) throws Exception {
         one.create().withMode(CreateMode.EPHEMERAL).forPath("/mine");
         long id = one.getZookeeperClient().getZooKeeper().getSessionId();
-        byte[] password = one.getZookeeperClient().getZooKeeper().getSessionPasswd();
         AtomicReference<String> states = new AtomicReference<>("");
         one.getConnectionStateListenable().addListener((client, state) -> states.updateAndGet(all -> all + state + " "));
-        new org.apache.zookeeper.ZooKeeper(server, 5000, event -> { }, id, password).close();
+        one.getZookeeperClient().getZooKeeper().getTestable().injectSessionExpiration();
         eventually(() -> other.checkExists().forPath("/mine") == null, "the ephemeral went with its session");
         eventually(() -> states.get().contains("LOST") && states.get().endsWith("RECONNECTED "), "lost: " + states);
         require(one.getZookeeperClient().getZooKeeper().getSessionId() != id, "another session");
