@@ -23,8 +23,8 @@ pub use ensemble::{Ensemble, Member, PeerAddress, QuorumSasl, Role, ServerId};
 pub use error::{ConfigError, Warning};
 pub use keys::{Effect, KEYS, Key, find};
 pub use parts::{
-    Admin, Auth, Compression, ConnectionThrottle, Limits, MetricsProvider, Purge, RequestThrottle, Sessions,
-    Storage, Tls, Whitelist, Znodes,
+    Admin, Auth, ConnectionThrottle, Limits, MetricsProvider, Purge, RequestThrottle, Sessions, Storage, Tls,
+    Whitelist, Znodes,
 };
 
 use source::Source;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::source::Source;
 use super::{ConfigError, HostPort};
+use crate::storage::java_snapshot::Compression;
 
 /// Timeouts and kinds of sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,18 +196,6 @@ pub struct Purge {
     pub retain: u32,
     /// How often; `None` is never.
     pub interval: Option<Duration>,
-}
-
-/// Of snapshots in Java's format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compression {
-    /// Plain.
-    #[default]
-    None,
-    /// `gz`
-    Gzip,
-    /// `snappy`
-    Snappy,
 }
 
 const SNAPSHOTS_RETAINED_MIN: u32 = 3;

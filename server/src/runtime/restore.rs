@@ -60,10 +60,11 @@ mod tests {
     use parking_lot::RwLock;
 
     use super::*;
-    use crate::config::{self, Config};
+    use crate::config::Config;
     use crate::runtime::{Server, tree_file};
     use crate::session::SessionId;
     use crate::storage::DataDirs;
+    use crate::storage::java_snapshot::Compression;
     use crate::tree::{TreeLoader, TreeOptions, ZnodeRecord, to_data};
 
     fn server(dir: &Path) -> Server {
@@ -90,8 +91,7 @@ mod tests {
         let (elsewhere, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dirs = DataDirs::new(elsewhere.path(), None);
         std::fs::create_dir_all(dirs.snapshots()).unwrap();
-        let mut snapshot =
-            tree_file::write(&RwLock::new(other_tree()), &dirs, config::Compression::None).unwrap();
+        let mut snapshot = tree_file::write(&RwLock::new(other_tree()), &dirs, Compression::None).unwrap();
 
         let running = server(dir.path());
         let before = running.view().gauges().znode_count;

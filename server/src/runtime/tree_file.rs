@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use parking_lot::RwLock;
 
 use super::Snapshot;
-use crate::config;
 use crate::storage::java_snapshot::{Compression, read_stream, write_snapshot};
 use crate::storage::snapshot::ZnodeSink;
 use crate::storage::{DataDirs, OsDisk, SnapshotHead};
@@ -16,11 +15,7 @@ use crate::tree::{Tree, TreeLoader, TreeOptions, ZnodeRecord};
 ///
 /// The tree is held for as long as it takes to copy references to its content: reads go on, writes wait. The disk
 /// is written to afterwards.
-pub(super) fn write(
-    tree: &RwLock<Tree>,
-    dirs: &DataDirs,
-    compression: config::Compression,
-) -> io::Result<Snapshot> {
+pub(super) fn write(tree: &RwLock<Tree>, dirs: &DataDirs, compression: Compression) -> io::Result<Snapshot> {
     let (head, znodes) = {
         let tree = tree.read();
         let head = SnapshotHead {
@@ -29,11 +24,6 @@ pub(super) fn write(
             sessions: tree.sessions().collect(),
         };
         (head, content(&tree))
-    };
-    let compression = match compression {
-        config::Compression::None => Compression::None,
-        config::Compression::Gzip => Compression::Gzip,
-        config::Compression::Snappy => Compression::Snappy,
     };
     let mut walk = |sink: &mut ZnodeSink<'_>| znodes.iter().try_for_each(|(path, record)| sink(path, record));
     let path = write_snapshot(&OsDisk, &dirs.snapshots(), compression, &head, &mut walk)
@@ -102,7 +92,7 @@ mod tests {
         std::fs::create_dir_all(dirs.snapshots()).unwrap();
         let written = RwLock::new(tree());
 
-        let mut snapshot = write(&written, &dirs, config::Compression::None).unwrap();
+        let mut snapshot = write(&written, &dirs, Compression::None).unwrap();
         assert_eq!(snapshot.zxid, Zxid(9));
         assert_eq!(snapshot.bytes, std::fs::metadata(dirs.snapshots().join("snapshot.9")).unwrap().len());
 
@@ -122,7 +112,7 @@ mod tests {
         let dirs = DataDirs::new(dir.path(), None);
         std::fs::create_dir_all(dirs.snapshots()).unwrap();
         let mut whole = Vec::new();
-        let mut snapshot = write(&RwLock::new(tree()), &dirs, config::Compression::None).unwrap();
+        let mut snapshot = write(&RwLock::new(tree()), &dirs, Compression::None).unwrap();
         snapshot.content.read_to_end(&mut whole).unwrap();
         for len in [0, 3, 100, whole.len() - 1] {
             assert!(
