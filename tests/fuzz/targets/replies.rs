@@ -2,18 +2,10 @@
 #![no_main]
 
 use bytes::Bytes;
-use jute::Jute;
+use fuzz::stable;
 use jute::multi::MultiResponse;
 use jute::proto::*;
 use libfuzzer_sys::fuzz_target;
-
-fn stable<T: Jute + PartialEq + std::fmt::Debug>(bytes: &Bytes) {
-    if let Ok(record) = T::from_bytes(bytes) {
-        let encoded = record.to_bytes();
-        assert_eq!(encoded.len(), record.encoded_len());
-        assert_eq!(T::from_bytes(&encoded).as_ref(), Ok(&record));
-    }
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, body)) = bytes.split_first() else { return };

@@ -2,18 +2,11 @@
 #![no_main]
 
 use bytes::Bytes;
+use fuzz::stable;
 use jute::multi::MultiRequest;
 use jute::proto::*;
 use jute::{Jute, Op};
 use libfuzzer_sys::fuzz_target;
-
-fn stable<T: Jute + PartialEq + std::fmt::Debug>(bytes: &Bytes) {
-    if let Ok(record) = T::from_bytes(bytes) {
-        let encoded = record.to_bytes();
-        assert_eq!(encoded.len(), record.encoded_len());
-        assert_eq!(T::from_bytes(&encoded).as_ref(), Ok(&record));
-    }
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let frame = Bytes::copy_from_slice(bytes);
