@@ -17,6 +17,8 @@
 //! | 8 | [`Delivery`](node::Delivery) | all of it is in the shards' mailboxes before the lock is let go |
 //! | 9 | `runtime::shard` | replies in the order of requests, an event ahead of any reply that shows its change; one write a socket |
 //!
+//! `tests/scenarios/life_of_a_write.txt` is the same tour with real requests, and a test keeps it true.
+//!
 //! A read takes none of these stops. Its connection's thread answers it with [`pipeline::read`], under the tree's
 //! read lock, setting its watch before it lets go; if writes of the same connection are under way, it first waits
 //! for them in the [gate](pipeline::gate).

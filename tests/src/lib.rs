@@ -11,6 +11,7 @@ pub mod crash;
 pub mod peer;
 pub mod process;
 pub mod proxy;
+pub mod scenario;
 pub mod scripted;
 pub mod service;
 pub mod shell;

@@ -1,0 +1,16 @@
+//! The scenarios in `tests/scenarios`, as they are written.
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_scenario_goes_as_it_is_written() {
+    let rewrite = std::env::var("SCENARIOS").is_ok_and(|wish| wish == "rewrite");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        tests::scenario::run(&file, rewrite).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+}
