@@ -2,6 +2,9 @@
 //! begins with a socket that has something, or with mail, and ends with events sent to the node and replies
 //! written to sockets.
 
+mod delivery;
+mod timing;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +14,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use jute::data::perms;
 use jute::frame::FrameCodec;
 use parking_lot::RwLockReadGuard;
 use slab::Slab;
@@ -26,13 +28,11 @@ use super::four_letter::{self, Word};
 use super::inbound::Block;
 use super::listener::Accepted;
 use super::mailbox::{Mail, Mailbox};
-use super::reply;
 use super::shared::{Ledger, Shared};
 use super::stats::ConnectionStats;
-use crate::node::{Delivery, Event};
+use crate::node::Event;
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Tree;
-use crate::zab::Zxid;
 
 /// Room to read into. One buffer serves all connections of a shard: idle ones keep none.
 const READ_BYTES: usize = 64 * 1024;
@@ -42,10 +42,6 @@ const READ_BYTES_MIN: usize = 16 * 1024;
 
 /// Buffers for replies kept for the next turn.
 const SPARE_BUFFERS_MAX: usize = 64;
-
-/// How long it may take until the node learns that a session was heard from. Early expiry is no danger: the
-/// session's timeout is rounded up to a tick, and begins when the node hears of it.
-const TOUCH_DELAY: Duration = Duration::from_millis(50);
 
 /// One shard's state, and its way to the rest.
 pub(super) struct Shard {
@@ -160,13 +156,6 @@ impl Shard {
         state.ledger_keys[slot] = ledger_key;
         self.set_deadline(state, id);
         tokio::task::spawn_local(Rc::clone(self).attend(id, stream));
-    }
-
-    /// Closes `id` if it has no session by then.
-    fn set_deadline(&self, state: &mut State, id: ConnectionId) {
-        let due = self.shared.clock.monotonic() + self.shared.config.limits.sessionless_timeout;
-        state.deadlines.push_back((due, id));
-        self.awaiting.notify_one();
     }
 
     /// A connection's task: waits for its socket, whichever way there is something to do.
@@ -352,79 +341,6 @@ impl Shard {
         self.finish(state);
     }
 
-    /// Hands out what the node delivered.
-    fn read_mail(&self, state: &mut State) {
-        if !self.mailbox().is_full() {
-            return;
-        }
-        let mut accepted = std::mem::take(&mut state.mail.accepted);
-        let stop = state.mail.stop;
-        self.mailbox().empty(&mut state.mail);
-        state.mail.stop |= stop;
-        accepted.append(&mut state.mail.accepted);
-        state.mail.accepted = accepted;
-        let mut deliveries = std::mem::take(&mut state.mail.deliveries);
-        let now = self.shared.clock.monotonic();
-        for delivery in deliveries.drain(..) {
-            self.deliver(state, delivery, now);
-        }
-        state.mail.deliveries = deliveries;
-    }
-
-    fn deliver(&self, state: &mut State, delivery: Delivery, now: Duration) {
-        match delivery {
-            Delivery::Reply { connection: id, xid, zxid, error, body, close } => {
-                let Some(connection) = state.connection_to_write(id) else {
-                    return;
-                };
-                reply::write_answer(&mut connection.out, xid, zxid, error, body);
-                let Some((op, arrived)) = connection.on_answered() else {
-                    return;
-                };
-                if close {
-                    connection.stage = Stage::Closing;
-                }
-                self.shared.queue.ended(1);
-                self.book_write(connection, (op, xid, zxid), now.saturating_sub(arrived));
-                state.dirty.push(id);
-            }
-            Delivery::Notification { connections, zxid, event, path, acl } => {
-                let frame = reply::notification(zxid, event, path);
-                for id in connections {
-                    let Some(connection) = state.connection_to_write(id) else {
-                        continue;
-                    };
-                    let may_know = acl.as_ref().is_none_or(|acl| {
-                        self.shared.schemes.check(acl, perms::READ, &connection.identities).is_ok()
-                    });
-                    if may_know {
-                        connection.out.extend_from_slice(&frame);
-                        self.book(connection, Tally { sent: 1, ..Tally::default() }, now);
-                        state.dirty.push(id);
-                    }
-                }
-            }
-            Delivery::Connected { connection: id, session, timeout_ms, password } => {
-                if let Some(connection) = state.connection_to_write(id) {
-                    connection.on_connected(session, timeout_ms, &password);
-                    state.dirty.push(id);
-                }
-            }
-            Delivery::Expired { connection: id } => {
-                if let Some(connection) = state.connection_to_write(id) {
-                    connection.on_expired();
-                    state.dirty.push(id);
-                }
-            }
-            Delivery::Close { connection: id } => {
-                if let Some(connection) = state.connection(id) {
-                    connection.stage = Stage::Closing;
-                    state.dirty.push(id);
-                }
-            }
-        }
-    }
-
     /// Ends a turn: requests that waited are served, events go to the node, replies to the sockets.
     fn finish(&self, state: &mut State) {
         self.serve_waiting(state);
@@ -503,83 +419,6 @@ impl Shard {
         self.shared.watches.lock().drop_connection(id);
         state.events.push(Event::Disconnected { connection: id });
         connection.wake();
-    }
-
-    /// Notes that the connection's session was heard from.
-    fn touch(&self, state: &mut State, id: ConnectionId) {
-        let round = state.touch_round;
-        let Some(connection) = state.connection(id) else {
-            return;
-        };
-        if let Some(session) = connection.session()
-            && connection.touched_round != round
-        {
-            connection.touched_round = round;
-            state.touched.push(session);
-            if state.touched.len() == 1 {
-                self.touched.notify_one();
-            }
-        }
-    }
-
-    async fn report_touches(self: Rc<Self>) {
-        loop {
-            self.touched.notified().await;
-            tokio::time::sleep(TOUCH_DELAY).await;
-            let state = &mut *self.state.borrow_mut();
-            state.touch_round += 1;
-            let touched = std::mem::take(&mut state.touched);
-            self.shared.queue.send(&mut vec![Event::Touched(touched)]);
-        }
-    }
-
-    async fn enforce_deadlines(self: Rc<Self>) {
-        loop {
-            let next = self.state.borrow().deadlines.front().copied();
-            match next {
-                None => self.awaiting.notified().await,
-                Some((due, id)) => {
-                    tokio::time::sleep_until(self.shared.clock.instant(due).into()).await;
-                    self.on_deadline(id);
-                }
-            }
-        }
-    }
-
-    fn on_deadline(&self, id: ConnectionId) {
-        let state = &mut *self.state.borrow_mut();
-        state.deadlines.pop_front();
-        let is_late = state.connection(id).is_some_and(|connection| connection.session().is_none());
-        if is_late {
-            debug!(?id, "closed a connection that had no session in time");
-            self.ledger().stats.sessionless_connections_expired.add(1);
-            self.close(state, id);
-            self.finish(state);
-        }
-    }
-
-    fn book(&self, connection: &Connection, tally: Tally, arrived: Duration) {
-        let now = self.shared.clock.monotonic();
-        let took = now.saturating_sub(arrived);
-        connection.book(tally, took, self.shared.wall_ms(now));
-        let stats = &self.ledger().stats;
-        stats.packets_received.add(tally.received);
-        stats.auth_failures.add(tally.auth_failures);
-        stats.packets_sent.add(tally.reads + tally.sent);
-        if tally.reads > 0 {
-            stats.latency.record(took, tally.reads);
-            stats.read_latency.record(took, tally.reads);
-        }
-    }
-
-    fn book_write(&self, connection: &Connection, last: (i32, i32, Zxid), took: Duration) {
-        let now = self.shared.clock.monotonic();
-        let tally = Tally { sent: 1, last: Some(last), ..Tally::default() };
-        connection.book(tally, took, self.shared.wall_ms(now));
-        let stats = &self.ledger().stats;
-        stats.packets_sent.add(1);
-        stats.latency.record(took, 1);
-        stats.update_latency.record(took, 1);
     }
 }
 
