@@ -51,6 +51,12 @@ impl Node {
         self.cut_if_due(tree, out);
     }
 
+    /// Something is committed and not applied: [`Node::apply`] has work.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.outstanding.front().is_some_and(|next| next.after <= self.committed)
+    }
+
     fn next_committed(&mut self) -> Option<Outstanding> {
         let committed = self.committed;
         self.outstanding.pop_front_if(|next| next.after <= committed)

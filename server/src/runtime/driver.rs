@@ -185,10 +185,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Changes the tree, and has everything that tells of it in the mailboxes before anybody can see it.
+    /// Changes the tree, and has everything that tells of it in the mailboxes before anybody can see it. Readers
+    /// are not held up by a batch that changes nothing: sessions that were heard from, a tick.
     fn apply(&mut self) {
-        let mut tree = self.shared.tree.write();
-        self.node.apply(&mut tree, &mut self.shared.watches.lock(), &mut self.actions);
+        let changing = self.node.is_behind().then(|| {
+            let mut tree = self.shared.tree.write();
+            self.node.apply(&mut tree, &mut self.shared.watches.lock(), &mut self.actions);
+            tree
+        });
         let mut cuts = Vec::new();
         for action in self.actions.drain(..) {
             match action {
@@ -203,7 +207,7 @@ impl Driver {
                 self.woken[index] = true;
             }
         }
-        drop(tree);
+        drop(changing);
         *self.shared.status.lock() = self.node.status();
         for cut in cuts {
             self.hand_over(cut);
