@@ -66,9 +66,12 @@ fn write_reply(tree: &Tree, xid: i32, out: &mut BytesMut, record: impl FnOnce(&m
     out.put_i32(0);
     ReplyHeader { xid, zxid: tree.last_zxid().0, err: 0 }.encode(out);
     let behind_header = out.len();
-    if let Err(Refusal(error)) = record(out) {
+    if let Err(refusal) = record(out) {
         out.truncate(behind_header);
-        out[behind_header - 4..].copy_from_slice(&error.code().to_be_bytes());
+        out[behind_header - 4..].copy_from_slice(&refusal.error().code().to_be_bytes());
+        if let Refusal::NotAMultiRead = refusal {
+            MultiHeader::END.encode(out);
+        }
     }
     let len = i32::try_from(out.len() - start - 4).expect("a reply is below 2^31 bytes");
     out[start..start + 4].copy_from_slice(&len.to_be_bytes());
@@ -76,19 +79,33 @@ fn write_reply(tree: &Tree, xid: i32, out: &mut BytesMut, record: impl FnOnce(&m
 
 type Outcome = Result<(), Refusal>;
 
-/// The code in the reply's header.
+/// Why there is no answer.
 #[derive(Debug)]
-struct Refusal(ErrorCode);
+enum Refusal {
+    /// The code in the reply's header, which is all of it.
+    Error(ErrorCode),
+    /// A multiRead of writes. An empty list of results stands behind the header: the one that a Java server has begun by then.
+    NotAMultiRead,
+}
+
+impl Refusal {
+    fn error(&self) -> ErrorCode {
+        match self {
+            Self::Error(error) => *error,
+            Self::NotAMultiRead => ErrorCode::MarshallingError,
+        }
+    }
+}
 
 impl From<ErrorCode> for Refusal {
     fn from(error: ErrorCode) -> Self {
-        Self(error)
+        Self::Error(error)
     }
 }
 
 impl From<DecodeError> for Refusal {
     fn from(_: DecodeError) -> Self {
-        Self(ErrorCode::MarshallingError)
+        Self::Error(ErrorCode::MarshallingError)
     }
 }
 
@@ -228,7 +245,7 @@ impl<'a> Read<'a> {
                     header.encode(out);
                     put_children(znode, out);
                 }),
-                _ => return Err(ErrorCode::MarshallingError.into()),
+                _ => return Err(Refusal::NotAMultiRead),
             };
             if let Err(error) = refused {
                 MultiHeader { op: Op::Error.code(), done: false, err: error.code() }.encode(out);
@@ -291,7 +308,7 @@ fn without_persistent(body: &Bytes) -> Result<SetWatches2, DecodeError> {
 }
 
 fn watcher_type(input: &mut Input<'_>) -> Result<WatcherType, Refusal> {
-    WatcherType::from_code(input.int()?).ok_or(Refusal(ErrorCode::MarshallingError))
+    WatcherType::from_code(input.int()?).ok_or(Refusal::Error(ErrorCode::MarshallingError))
 }
 
 fn put_data_and_stat(znode: Znode<'_>, out: &mut BytesMut) {
