@@ -41,10 +41,11 @@ impl Node {
                     let reply = origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path)));
                     out.extend(reply.map(Action::Deliver));
                 }
-                Work::Refuse { error, close } => {
-                    let reply = origin.map(|origin| origin.refuse(self.applied, error, close));
+                Work::Refuse(error) => {
+                    let reply = origin.map(|origin| origin.refuse(self.applied, error));
                     out.extend(reply.map(Action::Deliver));
                 }
+                Work::Unknown => out.extend(origin.map(Origin::turn_away).map(Action::Deliver)),
             }
         }
         self.pending.settle(self.applied, self.applied == self.proposed);

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use jute::data::Id;
 use jute::proto::SyncRequest;
 use jute::txn::{CreateSessionTxn, ErrorTxn, Txn, TxnBody, TxnDigest, TxnHeader};
-use jute::{ErrorCode, Jute, Op, OpKind, Ustring};
+use jute::{ErrorCode, Jute, Op, Ustring};
 
 use super::{Action, Node, Now, Request, millis};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::pending::Outlook;
-use crate::pipeline::prep::Prep;
+use crate::pipeline::prep::{Prep, Write};
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Tree;
 
@@ -35,17 +35,23 @@ impl Node {
         self.counters.requests += 1;
         let alive = self.sessions.hear_from(session, millis(now.monotonic));
         let origin = connection.map(|connection| Origin { connection, xid });
-        match Op::from_code(op) {
-            Some(Op::Sync) => self.on_sync(origin, alive, &body),
-            // Clients have no business with op 20: it would delete past every ACL.
-            Some(op) if op.kind() == OpKind::Write && op != Op::DeleteContainer => {
+        let Some(op) = Op::from_code(op) else {
+            return self.wait_in_line(origin, Work::Unknown);
+        };
+        if op == Op::Sync {
+            return self.on_sync(origin, alive, &body);
+        }
+        match Write::decode(op, &body) {
+            Some(Ok(write)) => {
                 let asked = Asked { session, alive, xid, op, identities: &identities, origin };
-                self.propose(asked, now, tree, out, |prep| prep.prepare(op, &body));
+                self.propose(asked, now, tree, out, |prep| prep.prepare(write));
                 if op == Op::CloseSession {
                     self.sessions.begin_close(session);
                 }
             }
-            _ => self.wait_in_line(origin, Work::Refuse { error: ErrorCode::Unimplemented, close: true }),
+            Some(Err(_)) => self.wait_in_line(origin, Work::Refuse(ErrorCode::MarshallingError)),
+            // Among them op 20, deleteContainer, which is the service's own: it would delete past every ACL.
+            None => self.wait_in_line(origin, Work::Unknown),
         }
     }
 
@@ -54,7 +60,7 @@ impl Node {
         let decode = || SyncRequest::from_bytes(body).map_err(|_| ErrorCode::MarshallingError);
         let work = match alive.and_then(|()| decode()) {
             Ok(SyncRequest { path }) => Work::Sync(path),
-            Err(error) => Work::Refuse { error, close: false },
+            Err(error) => Work::Refuse(error),
         };
         self.wait_in_line(origin, work);
     }
@@ -79,7 +85,7 @@ impl Node {
     pub(super) fn propose_close(&mut self, session: SessionId, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         let asked =
             Asked { session, alive: Ok(()), xid: 0, op: Op::CloseSession, identities: &[], origin: None };
-        self.propose(asked, now, tree, out, |prep| prep.prepare(Op::CloseSession, &Bytes::new()));
+        self.propose(asked, now, tree, out, |prep| prep.prepare(Write::CloseSession));
     }
 
     /// Removes a container or TTL znode that nobody needs.

@@ -34,7 +34,9 @@ pub(crate) enum Work {
     /// Only the order counts.
     Sync(Ustring),
     /// Not even worth a txn.
-    Refuse { error: ErrorCode, close: bool },
+    Refuse(ErrorCode),
+    /// Not an operation for clients: its connection closes.
+    Unknown,
 }
 
 /// Who waits for an answer.
@@ -52,9 +54,17 @@ impl Origin {
     }
 
     /// A refusal.
-    pub(crate) fn refuse(self, zxid: Zxid, error: ErrorCode, close: bool) -> Delivery {
+    pub(crate) fn refuse(self, zxid: Zxid, error: ErrorCode) -> Delivery {
         let Self { connection, xid } = self;
-        Delivery::Reply { connection, xid, zxid, error: Some(error), body: ReplyBody::Empty, close }
+        Delivery::Reply { connection, xid, zxid, error: Some(error), body: ReplyBody::Empty, close: false }
+    }
+
+    /// The answer to what is no operation. It stands outside of the order of txns, and its zxid says so.
+    #[doc(alias = "UnimplementedRequestProcessor")]
+    pub(crate) fn turn_away(self) -> Delivery {
+        let Self { connection, xid } = self;
+        let (zxid, error) = (Zxid(-1), Some(ErrorCode::Unimplemented));
+        Delivery::Reply { connection, xid, zxid, error, body: ReplyBody::Empty, close: true }
     }
 
     /// The answer to closeSession.
@@ -69,7 +79,7 @@ pub(crate) fn answer(op: Op, parts: &[Op], zxid: Zxid, applied: Applied, origin:
     let body = match applied {
         Applied::Error(code) => {
             let error = ErrorCode::from_code(code).unwrap_or(ErrorCode::SystemError);
-            return origin.refuse(zxid, error, false);
+            return origin.refuse(zxid, error);
         }
         Applied::Created { path, .. } if op == Op::Create => ReplyBody::Path(path),
         Applied::Created { path, stat } => ReplyBody::PathStat(path, stat),

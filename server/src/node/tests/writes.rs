@@ -314,7 +314,7 @@ fn an_unknown_operation_is_refused_and_the_connection_closes() {
     let client = world.client();
     for op in [999, Op::Check.code(), Op::CreateSession.code(), Op::Error.code()] {
         let delivered = world.server.run([client.write_bytes(1, op, Bytes::new())]);
-        let [Delivery::Reply { error, close: true, .. }] = delivered[..] else {
+        let [Delivery::Reply { zxid: Zxid(-1), error, close: true, .. }] = delivered[..] else {
             panic!("{op}: {delivered:?}");
         };
         assert_eq!(error, Some(ErrorCode::Unimplemented), "{op}");
@@ -326,12 +326,21 @@ fn an_unknown_operation_is_refused_and_the_connection_closes() {
 fn bytes_that_are_no_record_are_refused_and_the_connection_stays() {
     let mut world = World::new();
     let client = world.client();
-    for op in [Op::Create, Op::CreateTtl, Op::Delete, Op::SetData, Op::SetAcl, Op::Multi, Op::Sync] {
+    let before = world.log().len();
+    for op in
+        [Op::Create, Op::CreateTtl, Op::Delete, Op::SetData, Op::SetAcl, Op::Reconfig, Op::Sync, Op::Multi]
+    {
         let delivered = world.server.run([client.write_bytes(1, op.code(), Bytes::from_static(b"\0\0"))]);
         let [Delivery::Reply { error, close: false, .. }] = delivered[..] else {
             panic!("{op:?}: {delivered:?}");
         };
         assert_eq!(error, Some(ErrorCode::MarshallingError), "{op:?}");
+        let txns = usize::from(op == Op::Multi);
+        assert_eq!(
+            world.log().len() - before,
+            txns,
+            "{op:?}: only a multi takes its zxid before it is decoded"
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use crate::tree::{ZnodeKind, path};
 
 /// What the four operations that create have in common.
 #[derive(Debug)]
-pub(super) struct NewZnode {
+pub(crate) struct NewZnode {
     op: Op,
     path: Ustring,
     data: Option<Bytes>,

@@ -10,7 +10,8 @@ mod session;
 
 use bytes::Bytes;
 use jute::data::Id;
-use jute::proto::{CreateRequest, CreateTtlRequest};
+use jute::multi::MultiRequest;
+use jute::proto::{DeleteRequest, ReconfigRequest, SetAclRequest, SetDataRequest};
 use jute::txn::TxnBody;
 use jute::{DecodeError, ErrorCode, Jute, Op};
 
@@ -20,6 +21,40 @@ use crate::session::SessionId;
 use crate::tree::path;
 use crate::tree::quota::Over;
 use create::NewZnode;
+
+/// A client's write, decoded.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Create(NewZnode),
+    Delete(DeleteRequest),
+    SetData(SetDataRequest),
+    SetAcl(SetAclRequest),
+    /// It takes its zxid before it is decoded, so that one which cannot be is still a txn.
+    Multi(Result<MultiRequest, DecodeError>),
+    Reconfig(ReconfigRequest),
+    CloseSession,
+}
+
+impl Write {
+    /// The write that `op` asks for with `body`; `None` if clients have no such write.
+    pub(crate) fn decode(op: Op, body: &Bytes) -> Option<Result<Self, DecodeError>> {
+        Some(match op {
+            Op::Create | Op::Create2 | Op::CreateContainer => {
+                Jute::from_bytes(body).map(|asked| Self::Create(NewZnode::from_request(op, asked)))
+            }
+            Op::CreateTtl => {
+                Jute::from_bytes(body).map(|asked| Self::Create(NewZnode::from_ttl_request(asked)))
+            }
+            Op::Delete => Jute::from_bytes(body).map(Self::Delete),
+            Op::SetData => Jute::from_bytes(body).map(Self::SetData),
+            Op::SetAcl => Jute::from_bytes(body).map(Self::SetAcl),
+            Op::Multi => Ok(Self::Multi(Jute::from_bytes(body))),
+            Op::Reconfig => Jute::from_bytes(body).map(Self::Reconfig),
+            Op::CloseSession => Ok(Self::CloseSession),
+            _ => return None,
+        })
+    }
+}
 
 /// One request on its way to becoming a txn.
 #[derive(Debug)]
@@ -44,19 +79,15 @@ impl Prep<'_> {
     /// # Errors
     /// The refusal. It becomes a txn too: [`TxnBody::Error`] takes a zxid and is replicated, so all replicas
     /// agree where the refusal stands.
-    pub(crate) fn prepare(&mut self, op: Op, body: &Bytes) -> Result<TxnBody, ErrorCode> {
-        match op {
-            Op::Create | Op::Create2 | Op::CreateContainer => {
-                self.create(NewZnode::from_request(op, decode::<CreateRequest>(body)?))
-            }
-            Op::CreateTtl => self.create(NewZnode::from_ttl_request(decode::<CreateTtlRequest>(body)?)),
-            Op::Delete => self.delete(decode(body)?),
-            Op::SetData => self.set_data(decode(body)?),
-            Op::SetAcl => self.set_acl(decode(body)?),
-            Op::Multi => self.multi(decode(body)?),
-            Op::Reconfig => self.reconfig(&decode(body)?),
-            Op::CloseSession => Ok(self.close_session()),
-            _ => Err(ErrorCode::Unimplemented),
+    pub(crate) fn prepare(&mut self, write: Write) -> Result<TxnBody, ErrorCode> {
+        match write {
+            Write::Create(wanted) => self.create(wanted),
+            Write::Delete(asked) => self.delete(asked),
+            Write::SetData(asked) => self.set_data(asked),
+            Write::SetAcl(asked) => self.set_acl(asked),
+            Write::Multi(asked) => self.multi(asked.map_err(|_| ErrorCode::MarshallingError)?),
+            Write::Reconfig(asked) => self.reconfig(&asked),
+            Write::CloseSession => Ok(self.close_session()),
         }
     }
 
@@ -89,10 +120,6 @@ impl Prep<'_> {
     fn check_room(&self) -> Result<(), ErrorCode> {
         if self.disk_short { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
     }
-}
-
-fn decode<T: Jute>(body: &Bytes) -> Result<T, ErrorCode> {
-    T::from_bytes(body).map_err(|_: DecodeError| ErrorCode::MarshallingError)
 }
 
 /// The version after `current`, which is what the client `expected`; -1 is any.
