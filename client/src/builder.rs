@@ -12,8 +12,13 @@ use crate::client::{Client, Shared};
 use crate::connection::Driver;
 use crate::error::{Error, Result};
 use crate::hosts::{ConnectString, Hosts};
+use crate::secret::Secret;
 use crate::session::{Session, SessionOptions};
 use crate::state::{SessionId, Status};
+
+/// What can be asked for: the protocol has milliseconds in 31 bits.
+const SESSION_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const SESSION_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Settings of a [`Client`]; `Client::builder()` starts from the defaults.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ impl Default for Builder {
             session: SessionOptions {
                 timeout: Duration::from_secs(10),
                 read_only: false,
+                outlast_outages: false,
+                fail_unreachable: false,
                 resume: None,
                 credentials: Vec::new(),
             },
@@ -52,7 +59,24 @@ impl Builder {
     /// [`Client::session_timeout`]. Within this time a lost connection must be noticed and another server
     /// found. 10 s.
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
-        self.session.timeout = timeout;
+        self.session.timeout = timeout.clamp(SESSION_TIMEOUT_MIN, SESSION_TIMEOUT_MAX);
+        self
+    }
+
+    /// Believes in the session until a server says that it has expired, however long none can be reached, as
+    /// ZooKeeper's own clients do. A service that was down as a whole has kept its sessions, and each has its
+    /// whole timeout ahead of it when the service is back. Without this, the session
+    /// [expires](crate::SessionState::Expired) by itself once a service at work would have expired it: who holds a
+    /// lock must then let go of it. No.
+    pub fn outlast_outages(mut self, wanted: bool) -> Self {
+        self.session.outlast_outages = wanted;
+        self
+    }
+
+    /// Fails requests with [`Error::Unreachable`] once every server has been tried in vain, instead of letting
+    /// them wait for one. No.
+    pub fn fail_unreachable(mut self, wanted: bool) -> Self {
+        self.session.fail_unreachable = wanted;
         self
     }
 
@@ -64,14 +88,14 @@ impl Builder {
 
     /// Authenticates every connection, before anything else is asked. See [`Client::authenticate`].
     pub fn credentials(mut self, scheme: &str, auth: impl Into<Bytes>) -> Self {
-        self.session.credentials.push((scheme.into(), auth.into()));
+        self.session.credentials.push((scheme.into(), Secret(auth.into())));
         self
     }
 
     /// Carries on a session that another client, perhaps of another process, has left open. It is that
-    /// client's [`Client::session_id`] and [`Client::session_password`].
+    /// client's [`Client::session_id`] and [`Client::session_password`], and what [`Client::detach`] tells.
     pub fn resume(mut self, id: SessionId, password: impl Into<Bytes>) -> Self {
-        self.session.resume = Some((id, password.into()));
+        self.session.resume = Some((id, Secret(password.into())));
         self
     }
 

@@ -114,7 +114,7 @@ impl Client {
     /// What [`Builder::resume`] needs besides the id. Whoever knows it can take the session over.
     #[must_use]
     pub fn session_password(&self) -> Bytes {
-        self.shared.status.borrow().password.clone()
+        self.shared.status.borrow().password.0.clone()
     }
 
     /// The session timeout that the service has granted.
@@ -137,6 +137,36 @@ impl Client {
     pub fn update_servers(&self, servers: &str) -> Result<()> {
         let ConnectString { hosts, .. } = servers.parse()?;
         self.commands.send(Command::UpdateHosts(hosts)).map_err(|_| self.shared.over())
+    }
+
+    /// Lets go of the session without ending it: whoever [resumes](Builder::resume) it within its timeout, in
+    /// another process perhaps, carries it on, ephemeral znodes and all. Requests under way are lost as with a
+    /// connection, watches end, and this client can't be used any more.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/server.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let servers = example_server::start().await?;
+    /// use client::{Client, CreateMode};
+    ///
+    /// let client = Client::connect(&servers).await?;
+    /// client.create("/lock", "mine", CreateMode::Ephemeral).await?;
+    /// let (id, password) = client.detach().await?;
+    ///
+    /// let client = Client::builder().resume(id, password).connect(&servers).await?;
+    /// assert!(client.exists("/lock").await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the session has ended before.
+    pub async fn detach(self) -> Result<(SessionId, Bytes)> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Detach(reply)).map_err(|_| self.shared.over())?;
+        answer.await.unwrap_or_else(|_| Err(self.shared.over()))?;
+        Ok((self.session_id(), self.session_password()))
     }
 
     /// Ends the session, after what was asked before has been answered: its ephemeral znodes are gone at once.

@@ -82,6 +82,7 @@ impl Driver {
         while !self.session.is_over() {
             let (host, pause) = self.hosts.next();
             let Some(mut stream) = self.dial(&host, pause).await else {
+                self.on_in_vain();
                 continue;
             };
             let (reader, writer) = stream.split();
@@ -90,7 +91,11 @@ impl Driver {
             if now().saturating_duration_since(since) >= STEADY {
                 self.hosts.on_served();
             }
+            let served = self.session.is_online();
             self.session.on_disconnected();
+            if !served {
+                self.on_in_vain();
+            }
             let id = self.session.id();
             match lost {
                 Lost::Violation(_) | Lost::Frame(_) => {
@@ -130,6 +135,8 @@ impl Driver {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        // The list may have changed while this one was being dialled.
+        self.should_move = !self.hosts.contains(host);
         let handshake_by = now() + self.connect_timeout();
         self.session.on_connected(host, now());
         let mut inbound = BytesMut::new();
@@ -206,10 +213,17 @@ impl Driver {
                 self.should_move = self.hosts.replace(hosts, current.as_ref(), &mut rand::rng());
             }
             Some(Command::Close(reply)) => self.session.on_close(Some(reply), now),
+            Some(Command::Detach(reply)) => self.session.on_detach(reply),
             None => {
                 self.deserted = true;
                 self.session.on_close(None, now);
             }
+        }
+    }
+
+    fn on_in_vain(&mut self) {
+        if self.hosts.all_tried() {
+            self.session.on_unreachable();
         }
     }
 

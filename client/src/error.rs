@@ -48,6 +48,10 @@ pub enum Error {
         /// It may have been sent. If not, it never will be.
         sent: bool,
     },
+    /// Every server has been tried in vain, and this client was told
+    /// [not to wait](crate::Builder::fail_unreachable): the request was not sent, and never will be.
+    #[error("no server can be reached")]
+    Unreachable,
     /// The session has expired, and its ephemeral znodes are gone. A new [`Client`](crate::Client) is needed.
     #[error("session expired")]
     SessionExpired,
@@ -57,6 +61,9 @@ pub enum Error {
     /// The client was closed before the request was sent.
     #[error("client closed")]
     Closed,
+    /// The watch was removed by [`Client::remove_watches`](crate::Client::remove_watches), and will not fire.
+    #[error("watch removed")]
+    WatchRemoved,
     /// No server accepted a session in time.
     #[error("no session within {after:?}")]
     ConnectTimeout {
@@ -108,11 +115,12 @@ impl Error {
         }
     }
 
-    /// Asking again can help without a new session: the connection broke, or the answer took too long.
+    /// Asking again can help without a new session: the connection broke, there is none, or the answer took too
+    /// long.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::ConnectionLost { .. } | Self::Timeout { .. } => true,
+            Self::ConnectionLost { .. } | Self::Timeout { .. } | Self::Unreachable => true,
             Self::Refused { code, .. } | Self::MultiRefused { code, .. } => {
                 matches!(code, ErrorCode::ThrottledOp | ErrorCode::ConnectionLoss | ErrorCode::NotReadOnly)
             }
@@ -149,5 +157,6 @@ mod tests {
         assert!(!Error::ConnectionLost { op: Op::Sync }.may_have_happened());
         assert!(!Error::Refused { code: ErrorCode::NoNode, path: "/a".into() }.may_have_happened());
         assert!(!Error::SessionExpired.may_have_happened());
+        assert!(!Error::Unreachable.may_have_happened());
     }
 }

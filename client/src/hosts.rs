@@ -1,6 +1,7 @@
 //! Which servers there are, and which is tried next. `ConnectStringParser`, `StaticHostProvider`.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ pub enum ConnectStringError {
     /// What stands behind the colon is no port.
     #[error("{0:?} has no valid port")]
     Port(Box<str>),
-    /// An IPv6 address whose bracket is not closed.
-    #[error("{0:?} has no closing bracket")]
+    /// An IPv6 address that is not between brackets.
+    #[error("{0:?} is no address; an IPv6 address takes brackets, as in [::1]:2181")]
     Bracket(Box<str>),
     /// What stands behind the servers is no path.
     #[error("chroot {path:?}: {flaw}")]
@@ -61,7 +62,11 @@ impl FromStr for Host {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, port) = if let Some(rest) = text.strip_prefix('[') {
             let (name, rest) = rest.split_once(']').ok_or_else(|| Self::Err::Bracket(text.into()))?;
-            (name, rest.strip_prefix(':'))
+            let port = rest.strip_prefix(':');
+            if port.is_none() && !rest.is_empty() {
+                return Err(Self::Err::Port(text.into()));
+            }
+            (name, port)
         } else {
             match text.rsplit_once(':') {
                 Some((name, port)) => (name, Some(port)),
@@ -70,6 +75,11 @@ impl FromStr for Host {
         };
         if name.is_empty() {
             return Err(Self::Err::NoServer);
+        }
+        // Without brackets, what stands behind the last colon is the port: `::1:2181`, but not `::1`.
+        if name.contains(':') && name.split('%').next().is_some_and(|name| name.parse::<Ipv6Addr>().is_err())
+        {
+            return Err(Self::Err::Bracket(text.into()));
         }
         let port = match port {
             None | Some("") => DEFAULT_PORT,
@@ -142,6 +152,10 @@ impl Hosts {
         (host, pause)
     }
 
+    pub(crate) fn contains(&self, host: &Host) -> bool {
+        self.hosts.contains(host)
+    }
+
     /// Tries `host` before any other.
     pub(crate) fn prefer(&mut self, host: &Host) {
         if let Some(at) = self.hosts.iter().position(|known| known == host) {
@@ -154,7 +168,7 @@ impl Hosts {
     /// become even.
     pub(crate) fn replace(&mut self, hosts: Vec<Host>, current: Option<&Host>, rng: &mut impl Rng) -> bool {
         let before = std::mem::replace(self, Self::new(hosts, rng));
-        let stays = current.is_some_and(|current| self.hosts.contains(current));
+        let stays = current.is_some_and(|current| self.contains(current));
         let (old, new) = (before.len(), self.len());
         let moves = !stays || (new > old && rng.random_range(0..new) >= old);
         if moves && new > old {
@@ -162,6 +176,11 @@ impl Hosts {
             self.hosts.sort_by_key(|host| before.hosts.contains(host));
         }
         moves
+    }
+
+    /// Every server has been tried since the last that served us.
+    pub(crate) fn all_tried(&self) -> bool {
+        self.tried >= self.hosts.len()
     }
 
     /// A server has served us for a while: now that it is lost, the others are tried at once.
@@ -187,6 +206,7 @@ mod tests {
         assert_eq!(parsed("a:1,b:2"), ["a:1", "b:2"]);
         assert_eq!(parsed("a, b: ,c"), ["a:2181", "b:2181", "c:2181"]);
         assert_eq!(parsed("[::1]:5,[fe80::1]"), ["[::1]:5", "[fe80::1]:2181"]);
+        assert_eq!(parsed("::1:2181,[fe80::1%eth0]:7"), ["[::1]:2181", "[fe80::1%eth0]:7"]);
         assert_eq!(ConnectString::from_str("a:1,b:2/x/y").unwrap().chroot.as_str(), "/x/y");
         assert_eq!(ConnectString::from_str("a:1/").unwrap().chroot.as_str(), "/");
     }
@@ -201,6 +221,9 @@ mod tests {
             ("a:x", E::Port("a:x".into())),
             ("a:70000", E::Port("a:70000".into())),
             ("[::1:2181", E::Bracket("[::1:2181".into())),
+            ("::1", E::Bracket("::1".into())),
+            ("a:b:1", E::Bracket("a:b:1".into())),
+            ("[::1]2181", E::Port("[::1]2181".into())),
             ("a/b/", E::Chroot { path: "/b/".into(), flaw: PathFlaw::TrailingSlash }),
         ] {
             assert_eq!(ConnectString::from_str(text).unwrap_err(), error, "{text:?}");

@@ -23,7 +23,8 @@
 //!
 //! A [`Client`] is a handle on a session: clone it, use it from any task, all at once. Connections come and
 //! go beneath it; the session, its ephemeral znodes, its identities and its watches are carried from server to
-//! server until [`Client::close`] ends it, the last handle is dropped, or it expires.
+//! server until [`Client::close`] ends it, the last handle is dropped, or it expires. [`Client::detach`] leaves it to
+//! another process.
 //!
 //! # When something fails
 //!
@@ -146,7 +147,9 @@
 //!
 //! [`Client::states`] tells how it fares. Who holds a lock stops relying on it at
 //! [`Disconnected`](SessionState::Disconnected), and knows it lost at [`Expired`](SessionState::Expired), which
-//! comes once, and also when no server could be reached for so long that none can have kept the session.
+//! comes once, and also when no server could be reached for so long that a service at work must have expired the
+//! session. Who would rather go on when the service was down as a whole says so:
+//! [`Builder::outlast_outages`].
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/server.rs"));
@@ -183,6 +186,7 @@
 //! | an answer's bytes | [`Builder::reply_bytes_max`] | the connection is dropped |
 //! | silence of a server | two thirds of the session timeout | the next server is tried |
 //! | a request's time | [`Builder::request_timeout`], if wanted | [`Error::Timeout`] |
+//! | waiting for a server, when all were tried in vain | [`Builder::fail_unreachable`], if wanted | [`Error::Unreachable`] |
 //!
 //! Any future may be dropped at any time: a request that was not sent never will be, one that was is carried
 //! out or not, unobserved, and nothing else is disturbed.
@@ -203,6 +207,7 @@ mod hosts;
 mod multi;
 mod path;
 mod request;
+mod secret;
 mod session;
 mod state;
 mod watch;

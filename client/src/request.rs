@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::Error;
 use crate::hosts::Host;
+use crate::secret::Secret;
 use crate::watch::{Registration, WatchId};
 
 /// Where the answer to a request goes.
@@ -18,7 +19,7 @@ pub(crate) enum Command {
     /// Authenticate this connection and all that follow.
     Authenticate {
         scheme: Ustring,
-        auth: Bytes,
+        auth: Secret,
         reply: ReplySender,
     },
     /// A persistent watch's, or a one-shot watch's, handle was dropped.
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     UpdateHosts(Vec<Host>),
     /// End the session.
     Close(ReplySender),
+    /// Let go of the session without ending it.
+    Detach(ReplySender),
 }
 
 /// An encoded request on its way.

@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use crate::error::Error;
 use crate::hosts::Host;
 use crate::request::{Empty, Reply, ReplySender, Request, WatchEffect, encode_frame, set_xid};
+use crate::secret::Secret;
 use crate::state::{SessionId, SessionState, Status};
 use crate::watch::{Registration, WatchId, WatchKind, Watches};
 
@@ -38,9 +39,13 @@ pub(crate) struct SessionOptions {
     pub(crate) timeout: Duration,
     /// A server that is cut off from its quorum will do, too.
     pub(crate) read_only: bool,
+    /// Only a server's word ends the session, however long there is none.
+    pub(crate) outlast_outages: bool,
+    /// Requests don't wait for a server when none can be reached.
+    pub(crate) fail_unreachable: bool,
     /// A session to carry on, and its password.
-    pub(crate) resume: Option<(SessionId, Bytes)>,
-    pub(crate) credentials: Vec<(Ustring, Bytes)>,
+    pub(crate) resume: Option<(SessionId, Secret)>,
+    pub(crate) credentials: Vec<(Ustring, Secret)>,
 }
 
 /// What a server sent is not what the protocol says: the connection is of no further use.
@@ -174,7 +179,7 @@ impl Session {
         self.phase = Phase::Handshake;
         self.server = Some(server.clone());
         let (session_id, password) = if self.seen_read_write {
-            (self.id.0, self.status.borrow().password.clone())
+            (self.id.0, self.status.borrow().password.0.clone())
         } else {
             (0, Bytes::from_static(&[0; 16]))
         };
@@ -217,12 +222,21 @@ impl Session {
     }
 
     /// A caller wants this and all further connections to have an identity.
-    pub(crate) fn on_authenticate(&mut self, scheme: Ustring, auth: Bytes, reply: ReplySender, now: Instant) {
+    pub(crate) fn on_authenticate(
+        &mut self,
+        scheme: Ustring,
+        auth: Secret,
+        reply: ReplySender,
+        now: Instant,
+    ) {
         match self.phase {
             Phase::Over => {}
             Phase::Online => {
                 self.send_auth(&scheme, &auth, Some(reply), now);
-                self.options.credentials.push((scheme, auth));
+                let identity = (scheme, auth);
+                if !self.options.credentials.contains(&identity) {
+                    self.options.credentials.push(identity);
+                }
             }
             // It goes out with the others once the handshake is through.
             Phase::Offline | Phase::Handshake => {
@@ -240,21 +254,10 @@ impl Session {
         }
     }
 
-    /// A caller wants the session to end. Requests made before are answered first.
-    pub(crate) fn on_close(&mut self, reply: Option<ReplySender>, now: Instant) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        let closing = self.closing.is_some();
-        self.closing.get_or_insert_default().extend(reply);
-        if closing {
-            return;
-        }
-        match self.phase {
-            Phase::Online => self.send_close(now),
-            Phase::Handshake => {} // The answer is near; the end follows it.
-            // No server to tell: the session, if there is one, will expire.
-            Phase::Offline | Phase::Over => self.end(SessionState::Closed),
+    /// Every server has been tried in vain.
+    pub(crate) fn on_unreachable(&mut self) {
+        if self.options.fail_unreachable {
+            self.fail_unsent(&Error::Unreachable);
         }
     }
 
@@ -304,33 +307,6 @@ impl Session {
         Some(self.expires_at().map_or(online, |at| at.min(online)))
     }
 
-    /// The session is over, for the reason that `state` tells.
-    pub(crate) fn end(&mut self, state: SessionState) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        self.phase = Phase::Over;
-        // Before anyone is told: who is told and looks must see it.
-        self.status.send_modify(|status| status.state = state);
-        let outcome = state.error().unwrap_or(Error::Closed);
-        self.fail_sent();
-        for reply in self.auth_replies.drain(..).flatten() {
-            let _ = reply.send(Err(outcome.clone()));
-        }
-        for request in self.unsent.drain(..) {
-            let _ = request.reply.send(Err(outcome.clone()));
-        }
-        // If there was a session and no server has confirmed its end, it will go by expiring.
-        let left_behind = state == SessionState::Closed && !self.close_confirmed && self.id.0 != 0;
-        for reply in self.closing.take().into_iter().flatten() {
-            let _ = reply.send(match left_behind {
-                true => Err(Error::ConnectionLost { op: Op::CloseSession }),
-                false => Ok(Reply::default()),
-            });
-        }
-        self.watches = Watches::default();
-    }
-
     // ---- the handshake ----
 
     fn on_connect_response(&mut self, frame: &Bytes, now: Instant) -> Result<(), Violation> {
@@ -353,7 +329,7 @@ impl Session {
             };
             status.id = self.id;
             // A copy: the session outlives the read buffer.
-            status.password = Bytes::copy_from_slice(&response.password.unwrap_or_default());
+            status.password = Bytes::copy_from_slice(&response.password.unwrap_or_default()).into();
             status.timeout = self.timeout;
             status.server = server;
         });
@@ -406,12 +382,8 @@ impl Session {
         self.sent.push_back(Sent { xid, op, purpose: Purpose::Housekeeping });
     }
 
-    fn send_close(&mut self, now: Instant) {
-        self.send_own(Op::CloseSession, encode_frame(Op::CloseSession, &Empty), now);
-    }
-
-    fn send_auth(&mut self, scheme: &Ustring, auth: &Bytes, reply: Option<ReplySender>, now: Instant) {
-        let packet = AuthPacket { auth_type: 0, scheme: scheme.clone(), auth: Some(auth.clone()) };
+    fn send_auth(&mut self, scheme: &Ustring, auth: &Secret, reply: Option<ReplySender>, now: Instant) {
+        let packet = AuthPacket { auth_type: 0, scheme: scheme.clone(), auth: Some(auth.0.clone()) };
         let mut frame = encode_frame(Op::Auth, &packet);
         set_xid(&mut frame, xid::AUTH);
         self.out.extend_from_slice(&frame);
@@ -427,15 +399,20 @@ impl Session {
             WatchKind::Recursive => WatcherType::PersistentRecursive,
             WatchKind::Data | WatchKind::Exists | WatchKind::Children => return,
         };
-        let being_set = |sent: &Sent| match &sent.purpose {
-            Purpose::Caller { effect: Some(WatchEffect::Set(watch)), .. } => watch.path == path,
-            _ => false,
-        };
-        if self.phase != Phase::Online || self.sent.iter().any(being_set) {
+        let being_set = self.sent.iter().filter_map(|sent| match &sent.purpose {
+            Purpose::Caller { effect: Some(WatchEffect::Set(watch)), .. } => Some(watch),
+            _ => None,
+        });
+        let (mut again, mut others) = (false, self.watches.has_any(&path));
+        for watch in being_set.filter(|watch| watch.path == path) {
+            again |= watch.kind == kind;
+            others = true;
+        }
+        if self.phase != Phase::Online || again {
             return;
         }
         // Servers before 3.9 don't know the specific types. Where nothing else is watched, `Any` does.
-        let type_ = if self.watches.has_any(&path) { specific } else { WatcherType::Any };
+        let type_ = if others { specific } else { WatcherType::Any };
         let body = RemoveWatchesRequest { path, watcher_type: type_.code() };
         self.send_own(Op::RemoveWatches, encode_frame(Op::RemoveWatches, &body), now);
     }
@@ -528,18 +505,6 @@ impl Session {
         }
     }
 
-    fn fail_sent(&mut self) {
-        for sent in self.sent.drain(..) {
-            if let Purpose::Caller { reply, .. } = sent.purpose {
-                let _ = reply.send(Err(Error::ConnectionLost { op: sent.op }));
-            }
-        }
-        for reply in self.auth_replies.drain(..).flatten() {
-            // Its credentials are kept, and go out again with the next connection.
-            let _ = reply.send(Err(Error::ConnectionLost { op: Op::Auth }));
-        }
-    }
-
     // ---- times ----
 
     /// Servers grant the whole timeout between two signs of life. Two thirds leave one for finding another.
@@ -552,12 +517,13 @@ impl Session {
     }
 
     /// When a session is over for us though no server has said so: who holds a lock must not believe in it for
-    /// ever. Servers take a little longer than the timeout, hence the third.
+    /// ever, unless she wants to. Servers take a little longer than the timeout, hence the third.
     fn expires_at(&self) -> Option<Instant> {
         let alive = self.phase != Phase::Over && self.id.0 != 0;
-        alive.then(|| self.heard_at + self.timeout * 4 / 3)
+        (alive && !self.options.outlast_outages).then(|| self.heard_at + self.timeout * 4 / 3)
     }
 }
 
+mod end;
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::hosts::Host;
+use crate::secret::Secret;
 use crate::session::SessionOptions;
 
 /// Names a session within its service; prints as ZooKeeper does, `0x100000000000001`.
@@ -36,7 +36,8 @@ pub enum SessionState {
     /// The connection is lost and servers are being tried. The session may or may not live on: who holds a
     /// lock should stop relying on it.
     Disconnected,
-    /// The session has expired and its ephemeral znodes are gone, or will be before long.
+    /// The session has expired and its ephemeral znodes are gone; or no server could be reached for so long that
+    /// it must have expired ([unless wanted otherwise](crate::Builder::outlast_outages)).
     Expired,
     /// The service did not accept the credentials.
     AuthFailed,
@@ -74,7 +75,7 @@ impl SessionState {
 pub(crate) struct Status {
     pub(crate) state: SessionState,
     pub(crate) id: SessionId,
-    pub(crate) password: Bytes,
+    pub(crate) password: Secret,
     /// Granted, or as long as none is, asked for.
     pub(crate) timeout: Duration,
     /// That serves the session, or served it last.

@@ -68,7 +68,10 @@ impl Handle {
 /// A watch that fires once: a future of the event. It survives reconnects, and what happened meanwhile is told.
 ///
 /// Ends in an error when the session ends, or when the watch is removed by
-/// [`Client::remove_watches`](crate::Client::remove_watches) ([`Error::Closed`]). Dropping it is fine at any time.
+/// [`Client::remove_watches`](crate::Client::remove_watches) ([`Error::WatchRemoved`]).
+///
+/// Dropping it is fine at any time, and asks nothing of the server: that forgets the watch when it next fires, or
+/// with the connection. Who drops many before they fire, on ever new paths, uses one [`PersistentWatch`] instead.
 #[must_use = "a watch tells nobody when it is dropped"]
 pub struct OneshotWatch {
     handle: Handle,
@@ -90,7 +93,7 @@ impl Future for OneshotWatch {
         self.fired = true;
         Poll::Ready(match event {
             Ok(event) => Ok(WatchEvent::new(&event, &self.handle.chroot)),
-            Err(_) => Err(self.handle.shared.state().error().unwrap_or(Error::Closed)),
+            Err(_) => Err(self.handle.shared.state().error().unwrap_or(Error::WatchRemoved)),
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::state::{SessionState, Status};
 pub(crate) struct Shared {
     pub(super) status: watch::Receiver<Status>,
     in_flight: Arc<Semaphore>,
-    request_timeout: Option<Duration>,
+    pub(super) request_timeout: Option<Duration>,
     request_bytes_max: usize,
     pub(super) watch_buffer: usize,
     pub(super) next_watch: AtomicU64,

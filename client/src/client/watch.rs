@@ -7,10 +7,12 @@ use bytes::Bytes;
 use jute::proto::{AddWatchRequest, CheckWatchesRequest, RemoveWatchesRequest, WhoAmIResponse};
 use jute::{AddWatchMode, ErrorCode, Op, Ustring, WatcherType};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::{Client, decode};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::request::{Command, Empty, WatchEffect};
+use crate::secret::Secret;
 use crate::watch::{Registration, Sink, StreamSink, WatchId, WatchKind};
 use crate::watcher::{Handle, OneshotWatch, PersistentWatch};
 
@@ -30,7 +32,7 @@ impl Client {
     /// exist. Servers before 3.6 don't know it.
     ///
     /// # Errors
-    /// See [`Error`](crate::Error).
+    /// See [`Error`].
     pub async fn watch(&self, path: &str, mode: AddWatchMode) -> Result<PersistentWatch> {
         let body = AddWatchRequest { path: self.chroot.resolve(path)?, mode: mode.code() };
         let kind = match mode {
@@ -48,7 +50,7 @@ impl Client {
     /// Whether this connection has watches of this type on `path`.
     ///
     /// # Errors
-    /// See [`Error`](crate::Error).
+    /// See [`Error`].
     pub async fn has_watches(&self, path: &str, kind: WatcherType) -> Result<bool> {
         let body = CheckWatchesRequest { path: self.chroot.resolve(path)?, watcher_type: kind.code() };
         match self.ask(Op::CheckWatches, path, &body, None).await {
@@ -61,7 +63,7 @@ impl Client {
     /// removed by dropping its handle.
     ///
     /// # Errors
-    /// `NoWatcher`; see [`Error`](crate::Error).
+    /// `NoWatcher`; see [`Error`].
     pub async fn remove_watches(&self, path: &str, kind: WatcherType) -> Result<()> {
         let body = RemoveWatchesRequest { path: self.chroot.resolve(path)?, watcher_type: kind.code() };
         let effect = WatchEffect::Remove(body.path.clone(), kind);
@@ -71,20 +73,28 @@ impl Client {
     /// Gives this connection, and all that follow it, an identity: for scheme `digest` that is `user:password`.
     ///
     /// # Errors
-    /// [`Error::AuthFailed`](crate::Error::AuthFailed), which ends the session. After [`Error::ConnectionLost`](crate::Error::ConnectionLost) the credentials are
-    /// kept, and used on the next connection.
+    /// [`Error::AuthFailed`], which ends the session. After [`Error::ConnectionLost`] or [`Error::Timeout`] the
+    /// credentials are kept, and used on the next connection.
     pub async fn authenticate(&self, scheme: &str, auth: impl Into<Bytes>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        let (scheme, auth) = (scheme.into(), auth.into());
+        let (scheme, auth) = (scheme.into(), Secret(auth.into()));
         let sent = self.commands.send(Command::Authenticate { scheme, auth, reply });
         sent.map_err(|_| self.shared.over())?;
-        answer.await.unwrap_or_else(|_| Err(self.shared.over())).map(drop)
+        let answer = match self.shared.request_timeout {
+            None => answer.await,
+            Some(after) => timeout(after, answer).await.map_err(|_| Error::Timeout {
+                op: Op::Auth,
+                after,
+                sent: true,
+            })?,
+        };
+        answer.unwrap_or_else(|_| Err(self.shared.over())).map(drop)
     }
 
     /// The identities that the service knows this connection by. Servers before 3.7 don't know it.
     ///
     /// # Errors
-    /// See [`Error`](crate::Error).
+    /// See [`Error`].
     pub async fn who_am_i(&self) -> Result<Vec<Identity>> {
         let body = self.ask(Op::WhoAmI, "/", &Empty, None).await?;
         let known = decode::<WhoAmIResponse>(Op::WhoAmI, &body)?.client_info;

@@ -65,21 +65,29 @@ impl Client {
         Ok((self.chroot.strip(&created.path).to_owned(), created.stat))
     }
 
-    /// Creates those of `path` and the znodes above it that are missing, with no data and open to everyone.
+    /// Creates those of `path` and the znodes above it that are missing, the chroot's included, with no data and
+    /// open to everyone: `create_all("/")` creates the chroot.
     ///
     /// # Errors
     /// See [`Error`](crate::Error).
     pub async fn create_all(&self, path: &str) -> Result<()> {
+        let path = self.chroot.resolve(path)?;
+        let service = Self { chroot: Chroot::default(), ..self.clone() };
         let ends = path.char_indices().skip(1).filter(|(_, character)| *character == '/');
         let ends = ends.map(|(at, _)| at).chain([path.len()]);
-        let made = ends.map(|end| self.create(&path[..end], Data::default(), CreateMode::Persistent));
-        for made in join_all(made).await {
-            match made {
-                Err(error) if error.code() == Some(ErrorCode::NodeExists) => {}
-                made => drop(made?),
+        let made = ends.map(|end| service.create(&path[..end], Data::default(), CreateMode::Persistent));
+        let mut made = join_all(made).await;
+        let there = |made: &Result<String>| {
+            made.as_ref().err().is_none_or(|error| error.code() == Some(ErrorCode::NodeExists))
+        };
+        match made.pop() {
+            // Further up there may be znodes in which this client must not create anything, and need not.
+            Some(last) if there(&last) => Ok(()),
+            Some(Err(last)) if last.code() == Some(ErrorCode::NoNode) => {
+                made.into_iter().find(|made| !there(made)).unwrap_or(Err(last)).map(drop)
             }
+            last => last.map_or(Ok(()), |last| last.map(drop)),
         }
-        Ok(())
     }
 
     /// Deletes `path` and all below it, as it stands when it is listed. It is not one transaction: others may see

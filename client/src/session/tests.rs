@@ -36,8 +36,14 @@ impl World {
     }
 
     fn with(change: impl FnOnce(&mut SessionOptions)) -> Self {
-        let mut options =
-            SessionOptions { timeout: TIMEOUT, read_only: false, resume: None, credentials: Vec::new() };
+        let mut options = SessionOptions {
+            timeout: TIMEOUT,
+            read_only: false,
+            outlast_outages: false,
+            fail_unreachable: false,
+            resume: None,
+            credentials: Vec::new(),
+        };
         change(&mut options);
         #[allow(clippy::disallowed_methods, reason = "any time will do to start from")]
         let now = Instant::now();
@@ -196,8 +202,7 @@ fn events_and_refusals_out_of_band_do_not_advance_the_last_zxid() {
 
 #[test]
 fn identities_then_watches_then_requests_open_a_connection() {
-    let mut world =
-        World::with(|options| options.credentials.push(("digest".into(), Bytes::from_static(b"a:b"))));
+    let mut world = World::with(|options| options.credentials.push(("digest".into(), b"a:b"[..].into())));
     world.connect();
     assert_eq!(world.seen_ops(), [Op::Auth]);
     world.answer(xid::AUTH, 0, 0).unwrap();
@@ -377,6 +382,18 @@ fn a_session_that_hears_of_no_server_for_long_expires_by_itself() {
 }
 
 #[test]
+fn a_session_may_be_believed_in_until_a_server_says_otherwise() {
+    let mut world = World::with(|options| options.outlast_outages = true);
+    world.connect();
+    world.session.on_disconnected();
+    assert!(world.pass(TIMEOUT * 1000));
+    assert_eq!(world.session.deadline(), None);
+    assert_eq!(world.state(), SessionState::Disconnected);
+    assert_eq!(world.connect().session_id, SESSION);
+    assert_eq!(world.state(), SessionState::Connected);
+}
+
+#[test]
 fn a_session_that_never_was_does_not_expire() {
     let mut world = World::new();
     assert_eq!(world.session.deadline(), None);
@@ -438,7 +455,7 @@ fn a_server_from_before_read_only_mode_is_understood() {
 fn refused_credentials_end_the_session() {
     let mut world = World::connected();
     let (reply, mut answer) = oneshot::channel();
-    world.session.on_authenticate("digest".into(), Bytes::from_static(b"x"), reply, world.now);
+    world.session.on_authenticate("digest".into(), b"x"[..].into(), reply, world.now);
     let mut sent = world.ask(Op::GetData, "/a");
     world.answer(xid::AUTH, 0, ErrorCode::AuthFailed.code()).unwrap();
     assert!(matches!(answer.try_recv(), Ok(Err(Error::AuthFailed))));
@@ -448,16 +465,51 @@ fn refused_credentials_end_the_session() {
 
 #[test]
 fn credentials_given_while_offline_are_answered_for_by_the_next_connection() {
-    let mut world =
-        World::with(|options| options.credentials.push(("digest".into(), Bytes::from_static(b"1"))));
+    let mut world = World::with(|options| options.credentials.push(("digest".into(), b"1"[..].into())));
     let (reply, mut answer) = oneshot::channel();
-    world.session.on_authenticate("digest".into(), Bytes::from_static(b"2"), reply, world.now);
+    world.session.on_authenticate("digest".into(), b"2"[..].into(), reply, world.now);
     world.connect();
     assert_eq!(world.seen_ops(), [Op::Auth, Op::Auth]);
     world.answer(xid::AUTH, 0, 0).unwrap();
     assert!(answer.try_recv().is_err(), "the first answer is for the first credentials");
     world.answer(xid::AUTH, 0, 0).unwrap();
     assert!(matches!(answer.try_recv(), Ok(Ok(_))));
+}
+
+#[test]
+fn the_same_credentials_are_brought_along_once() {
+    let mut world = World::connected();
+    for _ in 0..3 {
+        let (reply, _answer) = oneshot::channel();
+        world.session.on_authenticate("digest".into(), b"u:p"[..].into(), reply, world.now);
+        world.answer(xid::AUTH, 0, 0).unwrap();
+    }
+    world.seen();
+    world.session.on_disconnected();
+    world.connect();
+    assert_eq!(world.seen_ops(), [Op::Auth]);
+}
+
+#[test]
+fn a_session_that_is_let_go_of_is_not_closed() {
+    let mut world = World::connected();
+    let (mut sent, mut detached) = (world.ask(Op::SetData, "/a"), oneshot::channel());
+    world.seen();
+    world.session.on_detach(detached.0);
+    assert!(world.seen().is_empty());
+    assert!(matches!(outcome(&mut sent), Some(Err(Error::ConnectionLost { .. }))));
+    assert!(matches!(outcome(&mut detached.1), Some(Ok(()))));
+    assert!(world.session.is_over());
+}
+
+#[test]
+fn what_was_sent_when_the_runtime_ends_may_have_happened() {
+    let mut world = World::connected();
+    let mut sent = world.ask(Op::SetData, "/a");
+    let World { session, status, .. } = world;
+    drop(session);
+    assert!(outcome(&mut sent).unwrap().unwrap_err().may_have_happened());
+    assert_eq!(status.borrow().state, SessionState::Closed);
 }
 
 #[test]
@@ -522,6 +574,18 @@ fn taking_one_watch_off_spares_others_on_the_same_path() {
     let (_b, _event) = world.watch_once(Op::GetData, "/p", WatchKind::Data);
     world.answer(1, 1, 0).unwrap();
     world.answer(2, 1, 0).unwrap();
+    world.seen();
+    world.session.on_forget(persistent, world.now);
+    let removal = RemoveWatchesRequest::from_bytes(&world.seen()[0].body).unwrap();
+    assert_eq!(removal.watcher_type, WatcherType::Persistent.code());
+}
+
+#[test]
+fn taking_one_watch_off_spares_another_that_is_being_set() {
+    let mut world = World::connected();
+    let (_a, _updates, persistent) = world.watch_on("/p", WatchKind::Persistent);
+    world.answer(1, 1, 0).unwrap();
+    let (_b, _event) = world.watch_once(Op::GetData, "/p", WatchKind::Data);
     world.seen();
     world.session.on_forget(persistent, world.now);
     let removal = RemoveWatchesRequest::from_bytes(&world.seen()[0].body).unwrap();
