@@ -438,7 +438,12 @@ pub enum MetricsProvider {
     /// Nowhere.
     Default,
     /// At `/metrics`, in Prometheus' text format.
-    Prometheus(HostPort),
+    Prometheus {
+        /// Where.
+        address: HostPort,
+        /// `metricsProvider.exportJvmInfo`: the process is shown besides the server.
+        shows_process: bool,
+    },
 }
 
 const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
@@ -456,9 +461,10 @@ impl MetricsProvider {
                 .map(str::to_owned),
             port: source.port("metricsProvider.httpPort", 0)?.unwrap_or(7000),
         };
+        let shows_process = source.flag("metricsProvider.exportJvmInfo", true)?;
         match source.text("metricsProvider.className") {
             None => Ok(Self::Default),
-            Some(PROMETHEUS) => Ok(Self::Prometheus(address)),
+            Some(PROMETHEUS) => Ok(Self::Prometheus { address, shows_process }),
             Some(name) if PROVIDERS.contains(&name) => Ok(Self::Default),
             Some(name) => {
                 Err(source.error("metricsProvider.className", format!("{name} does not exist here")))

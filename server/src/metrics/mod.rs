@@ -3,9 +3,11 @@
 //! Every thread that counts has [`Metrics`] of its own, so counting costs a load and a store on a line no other
 //! thread writes. [`Registry`] knows them all and adds up when somebody asks. ZooKeeper's `ServerMetrics`.
 
+mod process;
 mod prometheus;
 mod summary;
 mod table;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +16,10 @@ use parking_lot::Mutex;
 
 pub use prometheus::Prometheus;
 pub use summary::{Counter, Distribution, Keyed, Summary, four_decimals};
-pub use table::{Gauges, Metrics};
+pub use table::{Gauges, Metrics, QuotaGauges};
+pub use traffic::{Sizes, Traffic};
 
-use table::{COUNTERS, KEYED, SUMMARIES};
+use table::{COUNTERS, KEYED, KEYED_COUNTERS, SUMMARIES};
 
 /// One line of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +112,7 @@ impl Registry {
         for metrics in &*self.0.lock() {
             COUNTERS.iter().for_each(|(_, of)| of(metrics).reset());
             SUMMARIES.iter().for_each(|(_, of)| of(metrics).reset());
-            KEYED.iter().for_each(|(_, of)| of(metrics).reset());
+            KEYED.iter().chain(KEYED_COUNTERS).for_each(|(_, of)| of(metrics).reset());
         }
     }
 
@@ -138,8 +141,16 @@ impl Registry {
     pub fn dump(&self, gauges: &Gauges) -> Vec<(String, Number)> {
         let mut lines: Vec<(String, Number)> =
             gauges.all().map(|(metric, number)| (metric.name.to_owned(), number)).collect();
+        for (metric, namespace, number) in gauges.by_namespace() {
+            lines.push((format!("{namespace}_{}", metric.name), number));
+        }
         for (metric, of) in COUNTERS {
             lines.push((metric.name.to_owned(), self.sum(of).into()));
+        }
+        for (metric, of) in KEYED_COUNTERS {
+            for (key, distribution) in self.by_key(of) {
+                lines.push((format!("{key}_{}", metric.name), distribution.count.into()));
+            }
         }
         for (metric, of) in SUMMARIES {
             dump_summary(metric.name, metric.kind, &self.distribution(of), &mut lines);

@@ -10,8 +10,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use parking_lot::Mutex;
 
 use super::summary::value_of;
-use super::table::{COUNTERS, KEYED, SUMMARIES};
-use super::{Distribution, Gauges, Metric, Number, Registry, Unit};
+use super::table::{COUNTERS, KEYED, KEYED_COUNTERS, SUMMARIES};
+use super::{Distribution, Gauges, Metric, Number, Registry, Unit, process};
 
 /// An exporter of its own: nothing is registered globally.
 pub struct Prometheus {
@@ -19,6 +19,8 @@ pub struct Prometheus {
     handle: PrometheusHandle,
     /// What the exporter was given before, per summary and key.
     published: Mutex<BTreeMap<(&'static str, String), Distribution>>,
+    /// Besides the server, the process is shown.
+    shows_process: bool,
 }
 
 impl std::fmt::Debug for Prometheus {
@@ -32,25 +34,33 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 /// The label of keyed summaries.
 const KEY_LABEL: &str = "key";
 
-impl Default for Prometheus {
-    fn default() -> Self {
+impl Prometheus {
+    /// `shows_process` adds the `process_*` family, which Java's provider has as well.
+    #[must_use]
+    pub fn new(shows_process: bool) -> Self {
         let builder = PrometheusBuilder::new().set_quantiles(&QUANTILES);
         let recorder = builder.expect("the quantiles are some").build_recorder();
-        let this = Self { handle: recorder.handle(), recorder, published: Mutex::default() };
+        let this = Self { handle: recorder.handle(), recorder, published: Mutex::default(), shows_process };
         this.describe();
         this
     }
-}
 
-impl Prometheus {
     /// The page that a scrape gets.
     #[must_use]
     pub fn render(&self, registry: &Registry, gauges: &Gauges) -> String {
         for (metric, number) in gauges.all() {
             self.recorder.register_gauge(&key(&metric, ""), &METADATA).set(real(number));
         }
+        for (metric, namespace, number) in gauges.by_namespace() {
+            self.recorder.register_gauge(&key(metric, namespace), &METADATA).set(real(number));
+        }
         for (metric, of) in COUNTERS {
             self.recorder.register_counter(&key(metric, ""), &METADATA).absolute(registry.sum(of));
+        }
+        for (metric, of) in KEYED_COUNTERS {
+            for (name, distribution) in registry.by_key(of) {
+                self.recorder.register_counter(&key(metric, &name), &METADATA).absolute(distribution.count);
+            }
         }
         for (metric, of) in SUMMARIES {
             self.publish(metric, "", registry.distribution(of));
@@ -61,7 +71,11 @@ impl Prometheus {
             }
         }
         self.handle.run_upkeep();
-        self.handle.render()
+        let mut page = self.handle.render();
+        if self.shows_process {
+            process::append(&mut page);
+        }
+        page
     }
 
     /// Gives the exporter what is new of a summary.
@@ -86,6 +100,9 @@ impl Prometheus {
             recorder.describe_gauge(KeyName::from(metric.name), unit(&metric), metric.help.into());
         }
         for (metric, _) in COUNTERS {
+            recorder.describe_counter(KeyName::from(metric.name), unit(metric), metric.help.into());
+        }
+        for (metric, _) in KEYED_COUNTERS {
             recorder.describe_counter(KeyName::from(metric.name), unit(metric), metric.help.into());
         }
         for metric in SUMMARIES.iter().map(|(metric, _)| metric).chain(KEYED.iter().map(|(metric, _)| metric))
@@ -123,6 +140,7 @@ fn real(number: Number) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{QuotaGauges, Traffic};
 
     #[test]
     fn a_scrape_shows_every_kind_under_the_names_of_java() {
@@ -130,10 +148,16 @@ mod tests {
         let shard = registry.thread();
         shard.commit_count.add(3);
         [1, 2, 3].into_iter().for_each(|ms| shard.fsynctime.record(ms));
-        shard.write_per_namespace.record("app", 7);
-        let gauges = Gauges { znode_count: 5, avg_latency: 0.5, ..Gauges::default() };
+        let mut traffic = Traffic::default();
+        traffic.record("/app/x", 7);
+        shard.write_per_namespace.take(&mut traffic);
+        traffic.record("/app/x", 1);
+        shard.quota_exceeded_error_per_namespace.take(&mut traffic);
+        let quota = QuotaGauges { count_limit: 9, ..QuotaGauges::default() };
+        let quotas = [("app".to_owned(), quota)].into();
+        let gauges = Gauges { znode_count: 5, avg_latency: 0.5, quotas, ..Gauges::default() };
 
-        let prometheus = Prometheus::default();
+        let prometheus = Prometheus::new(true);
         let page = prometheus.render(&registry, &gauges);
         for line in [
             "# TYPE znode_count gauge",
@@ -145,6 +169,11 @@ mod tests {
             "fsynctime_sum 6",
             "fsynctime_count 3",
             "write_per_namespace_sum{key=\"app\"} 7",
+            "# TYPE quota_count_limit_per_namespace gauge",
+            "quota_count_limit_per_namespace{key=\"app\"} 9",
+            "quota_exceeded_error_per_namespace{key=\"app\"} 1",
+            "# TYPE process_resident_memory_bytes gauge",
+            "# TYPE process_cpu_seconds_total counter",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
@@ -156,7 +185,7 @@ mod tests {
         let registry = Registry::default();
         let shard = registry.thread();
         shard.fsynctime.record(4);
-        let prometheus = Prometheus::default();
+        let prometheus = Prometheus::new(true);
         let _ = prometheus.render(&registry, &Gauges::default());
         shard.fsynctime.record(4);
         let page = prometheus.render(&registry, &Gauges::default());

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::traffic::{Sizes, Traffic};
+
 /// Counts up.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -54,17 +56,29 @@ pub struct Summary {
 impl Summary {
     /// Takes in a value. Only the thread that owns the [`Metrics`](super::Metrics) may.
     pub fn record(&self, value: u64) {
-        let add = |to: &AtomicU64, n: u64| to.store(to.load(Relaxed).wrapping_add(n), Relaxed);
-        add(&self.sum, value);
-        if !value > self.min_inverted.load(Relaxed) {
-            self.min_inverted.store(!value, Relaxed);
+        self.record_many(value, 1);
+    }
+
+    /// Takes in `n` times the same value. Only the thread that owns the [`Metrics`](super::Metrics) may.
+    pub fn record_many(&self, value: u64, n: u64) {
+        if n > 0 {
+            self.add(&Sizes { count: n, sum: value.wrapping_mul(n), min: value, max: value, last: value });
         }
-        if value > self.max.load(Relaxed) {
-            self.max.store(value, Relaxed);
+    }
+
+    /// Takes in what was tallied: of the spread, only the average is known.
+    fn add(&self, sizes: &Sizes) {
+        let add = |to: &AtomicU64, n: u64| to.store(to.load(Relaxed).wrapping_add(n), Relaxed);
+        add(&self.sum, sizes.sum);
+        if !sizes.min > self.min_inverted.load(Relaxed) {
+            self.min_inverted.store(!sizes.min, Relaxed);
+        }
+        if sizes.max > self.max.load(Relaxed) {
+            self.max.store(sizes.max, Relaxed);
         }
         let buckets = self.buckets.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
-        add(&buckets[bucket_of(value)], 1);
-        add(&self.count, 1);
+        add(&buckets[bucket_of(sizes.sum / sizes.count.max(1))], sizes.count);
+        add(&self.count, sizes.count);
     }
 
     pub(super) fn reset(&self) {
@@ -97,24 +111,23 @@ impl Summary {
     }
 }
 
-/// Summaries by a key: a namespace, a server's id. The number of keys is bounded; more than that share one.
+/// Summaries by a key: a namespace, a server's id. Whoever records bounds the number of keys.
 #[derive(Debug, Default)]
 pub struct Keyed(Mutex<BTreeMap<String, Summary>>);
 
-const KEYS_MAX: usize = 1000;
-const OTHER_KEYS: &str = "other";
-
 impl Keyed {
-    /// Takes in a value for `key`.
-    pub fn record(&self, key: &str, value: u64) {
-        let mut summaries = self.0.lock();
-        let known = summaries.contains_key(key);
-        let key = if known || summaries.len() < KEYS_MAX { key } else { OTHER_KEYS };
-        if let Some(summary) = summaries.get(key) {
-            summary.record(value);
+    /// Takes in all that was tallied since the last time.
+    pub fn take(&self, traffic: &mut Traffic) {
+        if traffic.is_empty() {
             return;
         }
-        summaries.entry(key.to_owned()).or_default().record(value);
+        let mut summaries = self.0.lock();
+        for (key, sizes) in traffic.drain() {
+            match summaries.get(key) {
+                Some(summary) => summary.add(&sizes),
+                None => summaries.entry(key.to_owned()).or_default().add(&sizes),
+            }
+        }
     }
 
     pub(super) fn reset(&self) {
@@ -251,12 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_bounded() {
-        let keyed = Keyed::default();
-        (0..KEYS_MAX + 10).for_each(|n| keyed.record(&format!("k{n}"), 1));
+    fn what_was_tallied_is_added_by_its_key() {
+        let (keyed, mut traffic) = (Keyed::default(), Traffic::default());
+        for size in [2, 4] {
+            traffic.record("/app/x", size);
+            keyed.take(&mut traffic);
+        }
         let mut totals = BTreeMap::new();
         keyed.add_to(&mut totals);
-        assert_eq!(totals.len(), KEYS_MAX + 1);
-        assert_eq!(totals[OTHER_KEYS].count, 10);
+        let Distribution { count, sum, min, max, .. } = totals["app"];
+        assert_eq!((count, sum, min, max), (2, 6, 2, 4));
     }
 }

@@ -1,6 +1,8 @@
 //! Every metric there is, with ZooKeeper's exact names: dashboards and alerts are built on them. What a step of
 //! its pipeline has no counterpart for here stays, and stands at 0.
 
+use std::collections::BTreeMap;
+
 use super::{Counter, Detail, Keyed, Kind, Metric, Number, Summary, Unit};
 
 macro_rules! metrics {
@@ -9,11 +11,14 @@ macro_rules! metrics {
         counters { $($counter:ident: $counter_help:literal;)* }
         summaries { $($summary:ident: $detail:ident, $unit:ident, $help:literal;)* }
         keyed { $($keyed:ident: $keyed_detail:ident, $keyed_unit:ident, $keyed_help:literal;)* }
+        keyed_counters { $($tally:ident: $tally_help:literal;)* }
     ) => {
         /// What is looked up rather than counted, at one moment.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct Gauges {
             $(#[doc = $gauge_help] pub $gauge: $type,)*
+            /// Limits and usage of each namespace that has quotas.
+            pub quotas: BTreeMap<String, QuotaGauges>,
         }
 
         impl Gauges {
@@ -32,6 +37,7 @@ macro_rules! metrics {
             $(#[doc = $counter_help] pub $counter: Counter,)*
             $(#[doc = $help] pub $summary: Summary,)*
             $(#[doc = $keyed_help] pub $keyed: Keyed,)*
+            $(#[doc = $tally_help] pub $tally: Keyed,)*
         }
 
         /// The counters: how each is described, and where it is.
@@ -64,6 +70,12 @@ macro_rules! metrics {
                 help: $keyed_help,
             },
             |metrics| &metrics.$keyed,
+        ),)*];
+
+        /// Shown by how many values each key has.
+        pub(super) static KEYED_COUNTERS: &[KeyedOf] = &[$((
+            Metric { name: stringify!($tally), kind: Kind::Counter, unit: Unit::Count, help: $tally_help },
+            |metrics| &metrics.$tally,
         ),)*];
     };
 }
@@ -147,6 +159,7 @@ metrics! {
         requests_not_forwarded_to_commit_processor: "Requests of learners that the leader only proposes.";
         response_bytes: "Bytes of replies.";
         watch_bytes: "Bytes of notifications.";
+        protocol_errors_total: "Connections closed because their client broke the protocol.";
     }
     summaries {
         fsynctime: Basic, Milliseconds, "Syncs of the log.";
@@ -221,5 +234,43 @@ metrics! {
         learner_handler_qp_size: Basic, Count, "Packets queued for a learner, by its id.";
         learner_handler_qp_time_ms: Percentiles, Milliseconds, "Packets' wait for a learner, by its id.";
         ack_latency: Percentiles, Milliseconds, "From a proposal to its acknowledgement, by server id.";
+    }
+    keyed_counters {
+        quota_exceeded_error_per_namespace: "Writes refused by a quota, by first path component.";
+    }
+}
+
+/// The quotas of a namespace, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QuotaGauges {
+    /// How many znodes there may be; hard limits go before soft ones.
+    pub count_limit: i64,
+    /// How many bytes of data there may be; hard limits go before soft ones.
+    pub bytes_limit: i64,
+    /// How many znodes there are.
+    pub count: i64,
+    /// How many bytes of data there are.
+    pub bytes: i64,
+}
+
+type QuotaOf = (Metric, fn(&QuotaGauges) -> i64);
+
+static QUOTAS: [QuotaOf; 4] = [
+    (quota("quota_count_limit_per_namespace", Unit::Count, "Znodes allowed."), |quota| quota.count_limit),
+    (quota("quota_bytes_limit_per_namespace", Unit::Bytes, "Data allowed."), |quota| quota.bytes_limit),
+    (quota("quota_count_usage_per_namespace", Unit::Count, "Znodes there are."), |quota| quota.count),
+    (quota("quota_bytes_usage_per_namespace", Unit::Bytes, "Data there is."), |quota| quota.bytes),
+];
+
+const fn quota(name: &'static str, unit: Unit, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit, help }
+}
+
+impl Gauges {
+    /// Those that each namespace has, with the namespace.
+    pub fn by_namespace(&self) -> impl Iterator<Item = (&'static Metric, &str, Number)> {
+        QUOTAS.iter().flat_map(|(metric, of)| {
+            self.quotas.iter().map(move |(namespace, quota)| (metric, namespace.as_str(), of(quota).into()))
+        })
     }
 }

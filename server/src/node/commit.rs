@@ -1,13 +1,41 @@
 //! From a committed proposal to its answer: stop 8 of [the life of a write](crate).
 
+use bytes::Bytes;
 use jute::txn::{Txn, TxnBody};
+use jute::{Op, Reader};
 
 use super::{Action, Delivery, Node, ReplyBody};
+use crate::metrics::Traffic;
 use crate::pipeline::apply::{self, Origin, Outstanding, Work};
 use crate::session::{SessionId, password_of};
 use crate::tree::{Applied, Change, Tree};
 use crate::watch::Watches;
 use crate::zab::Zxid;
+
+/// As Java counts them: a path's length and its new data's.
+fn note_written(body: &TxnBody, written: &mut Traffic) {
+    let mut note = |path: &str, data: &Option<Bytes>| {
+        written.record(path, path.len() + data.as_ref().map_or(0, Bytes::len));
+    };
+    match body {
+        TxnBody::Create(txn) => note(&txn.path, &txn.data),
+        TxnBody::CreateTtl(txn) => note(&txn.path, &txn.data),
+        TxnBody::CreateContainer(txn) => note(&txn.path, &txn.data),
+        TxnBody::SetData(txn) => note(&txn.path, &txn.data),
+        TxnBody::Delete(txn) => note(&txn.path, &None),
+        TxnBody::Multi(multi) => {
+            let is_refused = multi.txns.iter().any(|part| part.txn_type == Op::Error.code());
+            let parts = multi.txns.iter().filter(|_| !is_refused).filter_map(|part| part.data.as_ref());
+            // Each begins with its path; whole, it is about as long as path and data.
+            for data in parts {
+                if let Ok(path) = Reader::new(data).text() {
+                    written.record(&path, data.len());
+                }
+            }
+        }
+        _ => {}
+    }
+}
 
 /// What a round of applying needs room for; kept from one round to the next.
 #[derive(Debug, Default)]
@@ -80,6 +108,7 @@ impl Node {
         out.extend(fired.drain(..).map(Action::Deliver));
         self.applied = zxid;
         self.txns_since_cut += 1;
+        note_written(&txn.body, &mut self.written);
         if txn.digest.is_some_and(|digest| digest.tree_digest.cast_unsigned() != tree.digest()) {
             self.counters.digest_mismatches += 1;
         }

@@ -25,6 +25,7 @@ pub use status::{Counters, Status};
 
 use commit::Workspace;
 
+use crate::metrics::Traffic;
 use crate::pipeline::apply::Outstanding;
 use crate::pipeline::pending::PendingChanges;
 use crate::pipeline::reaper::Reaper;
@@ -53,6 +54,10 @@ pub struct Node {
     txns_since_cut: u64,
     cuts_unwritten: usize,
     counters: Counters,
+    /// Applied writes, by namespace.
+    written: Traffic,
+    /// Writes that a quota refused, by namespace.
+    over_quota: Traffic,
 }
 
 impl Node {
@@ -85,6 +90,8 @@ impl Node {
             txns_since_cut: 0,
             cuts_unwritten: 0,
             counters: Counters::default(),
+            written: Traffic::default(),
+            over_quota: Traffic::default(),
         }
     }
 
@@ -138,9 +145,20 @@ impl Node {
         Some(expiry.map_or(reaping, |expiry| expiry.min(reaping)))
     }
 
+    /// Sizes of the writes applied since this was last emptied, by namespace.
+    pub fn written(&mut self) -> &mut Traffic {
+        &mut self.written
+    }
+
+    /// The writes that a quota refused since this was last emptied, by namespace.
+    pub fn over_quota(&mut self) -> &mut Traffic {
+        &mut self.over_quota
+    }
+
     /// Where the node stands.
     #[must_use]
     pub fn status(&self) -> Status {
+        let (changes_foreseen, changes_settled) = self.pending.counts();
         Status {
             proposed: self.proposed,
             committed: self.committed,
@@ -148,7 +166,7 @@ impl Node {
             outstanding: self.outstanding.len(),
             pending_paths: self.pending.len(),
             sessions: self.sessions.len(),
-            counters: self.counters,
+            counters: Counters { changes_foreseen, changes_settled, ..self.counters },
         }
     }
 

@@ -118,6 +118,7 @@ impl Node {
             time_ms: now.wall_ms,
             disk_short: self.disk_short,
             parts: Vec::new(),
+            over_quota: &mut self.over_quota,
         };
         let (op, body, digest) = match judge(&mut prep) {
             Ok(body) => (asked.op, body, prep.digest()),

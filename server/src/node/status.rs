@@ -42,6 +42,10 @@ pub struct Counters {
     pub sessions_closed: u64,
     /// Containers and TTL znodes removed.
     pub reaped: u64,
+    /// Changes of znodes that were foreseen.
+    pub changes_foreseen: u64,
+    /// Of those, changes that the tree has by now, or that were taken back.
+    pub changes_settled: u64,
     /// Cuts handed out.
     pub cuts: u64,
     /// Txns after which the tree's digest was not what the txn said. It has to stay 0.

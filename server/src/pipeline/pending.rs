@@ -52,6 +52,10 @@ pub(crate) struct PendingChanges {
     digest: Option<u64>,
     /// While a multi is judged: how to take its changes back.
     undo: Option<Undo>,
+    /// Changes since the start.
+    foreseen: u64,
+    /// Of those, the ones that are forgotten.
+    settled: u64,
 }
 
 #[derive(Debug, Default)]
@@ -66,15 +70,23 @@ impl PendingChanges {
         self.by_path.len()
     }
 
+    /// Changes since the start, and how many of them are forgotten.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.foreseen, self.settled)
+    }
+
     /// Forgets what the tree has caught up with. `nothing_under_way` says that this is all there is.
     pub(crate) fn settle(&mut self, applied: Zxid, nothing_under_way: bool) {
         if nothing_under_way {
             self.by_path.clear();
             self.ephemerals.clear();
             self.digest = None;
+            self.settled = self.foreseen;
             return;
         }
+        let before = self.by_path.len();
         self.by_path.retain(|_, change| change.zxid > applied);
+        self.settled += (before - self.by_path.len()) as u64;
         let by_path = &self.by_path;
         self.ephemerals.retain(|_, paths| {
             paths.retain(|path| by_path.contains_key(path));
@@ -108,6 +120,7 @@ impl PendingChanges {
     }
 
     fn insert(&mut self, path: Ustring, change: Change) {
+        self.foreseen += 1;
         match &mut self.undo {
             Some(undo) => {
                 let replaced = self.by_path.insert(path.clone(), change);

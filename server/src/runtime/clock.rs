@@ -1,5 +1,6 @@
 //! The only place that reads clocks: everything further in is handed a [`Now`].
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::node::Now;
@@ -16,6 +17,13 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         Self { began: Instant::now() }
+    }
+
+    /// Time since somebody in this process asked first.
+    #[must_use]
+    pub fn of_process() -> Duration {
+        static FIRST: OnceLock<Clock> = OnceLock::new();
+        FIRST.get_or_init(Self::start).monotonic()
     }
 
     /// Time since it began.

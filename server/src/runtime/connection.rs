@@ -22,6 +22,7 @@ use super::reply;
 use super::shared::Shared;
 use super::stats::ConnectionStats;
 use crate::auth::Authentication;
+use crate::metrics::{Metrics, Sizes, Traffic};
 use crate::node::{Event, Request};
 use crate::pipeline::gate::{Gate, Lane};
 use crate::pipeline::read::{self, Reader};
@@ -105,6 +106,9 @@ pub(super) struct Desk<'a> {
     pub(super) now: Duration,
     /// Replies written, by kind.
     pub(super) tally: Tally,
+    /// Sizes of reads, by namespace.
+    pub(super) traffic: &'a mut Traffic,
+    pub(super) metrics: &'a Metrics,
 }
 
 /// Counts of one batch.
@@ -113,6 +117,8 @@ pub(super) struct Tally {
     pub(super) received: u64,
     pub(super) reads: u64,
     pub(super) sent: u64,
+    /// Of all replies.
+    pub(super) replies: Sizes,
     pub(super) auth_failures: u64,
     /// The last operation answered: its code and xid, and the zxid of the reply.
     pub(super) last: Option<(i32, i32, Zxid)>,
@@ -131,6 +137,26 @@ pub(super) enum Breach {
     Ahead { seen: Zxid, applied: Zxid },
     #[error("it looks for another ensemble")]
     WrongEnsemble,
+}
+
+/// What stands in front of a frame.
+pub(super) const FRAME_LENGTH_BYTES: usize = 4;
+/// A reply without a record.
+const REPLY_HEADER_BYTES: usize = 16;
+
+/// Which path was looked at, and found: namespaces are told apart by it. `reply` is the whole frame.
+fn path_read<'a>(op: i32, body: &'a [u8], reply: &[u8]) -> Option<&'a str> {
+    const SUCCESS: &[u8] = &[0; 4];
+    match Op::from_code(op) {
+        Some(Op::GetData | Op::Exists | Op::GetChildren | Op::GetChildren2) => {}
+        _ => return None,
+    }
+    if reply.get(16..20) != Some(SUCCESS) {
+        return None;
+    }
+    let (len, rest) = body.split_first_chunk()?;
+    let path = rest.get(..usize::try_from(i32::from_be_bytes(*len)).ok()?)?;
+    std::str::from_utf8(path).ok()
 }
 
 impl Connection {
@@ -227,6 +253,8 @@ impl Connection {
     /// A client that has seen more than this server must not be served by it: it would go back in time.
     fn on_handshake(&mut self, frame: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
         let handshake = Handshake::decode(frame).map_err(Breach::Handshake)?;
+        desk.metrics.connection_request_count.add(1);
+        desk.metrics.connection_revalidate_count.add(u64::from(handshake.renews()));
         let seen = handshake.last_zxid_seen();
         let applied = desk.tree.map_or_else(|| desk.shared.tree.read().last_zxid(), Tree::last_zxid);
         if seen > applied {
@@ -290,6 +318,7 @@ impl Connection {
                     identities: &self.identities,
                     schemes: &desk.shared.schemes,
                 };
+                let before = self.out.len();
                 read::answer(
                     tree,
                     &desk.shared.watches,
@@ -299,6 +328,11 @@ impl Connection {
                     &asked.body,
                     &mut self.out,
                 );
+                let reply = &self.out[before..];
+                desk.tally.replies.record(reply.len() - FRAME_LENGTH_BYTES);
+                if let Some(path) = path_read(asked.op, &asked.body, reply) {
+                    desk.traffic.record(path, path.len() + reply.len() - REPLY_HEADER_BYTES);
+                }
                 desk.tally.reads += 1;
                 desk.tally.last = Some((asked.op, asked.xid, tree.last_zxid()));
             }
@@ -309,8 +343,15 @@ impl Connection {
     fn on_auth(&mut self, xid: i32, body: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
         let AuthPacket { scheme, auth, .. } = AuthPacket::from_bytes(body).map_err(Breach::Credentials)?;
         desk.tally.sent += 1;
+        desk.tally.replies.record(REPLY_HEADER_BYTES);
+        let is_named = scheme == "ensemble" && auth.as_ref().is_some_and(|name| !name.is_empty());
         match desk.shared.schemes.authenticate(&scheme, auth.as_deref()) {
             Authentication::Accepted(identities) => {
+                match desk.shared.schemes.ensemble_names {
+                    Some(_) if is_named => desk.metrics.ensemble_auth_success.add(1),
+                    _ if scheme == "ensemble" => desk.metrics.ensemble_auth_skip.add(1),
+                    _ => {}
+                }
                 self.add_identities(identities);
                 reply::write_header(&mut self.out, xid, Zxid::ZERO, None);
             }
@@ -320,7 +361,10 @@ impl Connection {
                 reply::write_header(&mut self.out, xid, Zxid::ZERO, Some(ErrorCode::AuthFailed));
                 self.stage = Stage::Closing;
             }
-            Authentication::WrongEnsemble => return Err(Breach::WrongEnsemble),
+            Authentication::WrongEnsemble => {
+                desk.metrics.ensemble_auth_fail.add(1);
+                return Err(Breach::WrongEnsemble);
+            }
         }
         Ok(())
     }
@@ -378,6 +422,12 @@ impl Connection {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// It has sent a packet that is no request, or been sent one that answers none.
+    pub(super) fn book_packets(&self, received: u64, sent: u64) {
+        self.stats.received.add(received);
+        self.stats.sent.add(sent);
     }
 
     /// Notes what was done for it.

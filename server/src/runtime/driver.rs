@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::account::Account;
 use super::mailbox::Mailbox;
 use super::queue::Received;
 use super::restore::{Restore, SnapshotWork};
 use super::shared::Shared;
-use crate::metrics::Metrics;
 use crate::node::{Action, Delivery, Event, Node};
 use crate::session::ConnectionId;
 use crate::storage::{Error, Result, TxnLog};
@@ -33,7 +33,7 @@ pub(super) struct Driver {
     node: Node,
     log: TxnLog,
     snapshots: SyncSender<SnapshotWork>,
-    metrics: Arc<Metrics>,
+    account: Account,
     /// Of the batch in hand.
     actions: Vec<Action>,
     /// For each shard.
@@ -41,6 +41,8 @@ pub(super) struct Driver {
     /// Which shards got mail.
     woken: Vec<bool>,
     room_checked: Duration,
+    /// When the first event of the batch came, if any did.
+    waited_since: Option<Duration>,
 }
 
 impl Driver {
@@ -51,17 +53,18 @@ impl Driver {
         snapshots: SyncSender<SnapshotWork>,
     ) -> Self {
         let deliveries: Vec<_> = shared.mailboxes.iter().map(|_| Vec::new()).collect();
-        let metrics = shared.registry.thread();
+        let account = Account::new(&shared.registry);
         Self {
             shared,
             node,
             log,
             snapshots,
-            metrics,
+            account,
             actions: Vec::new(),
             woken: vec![false; deliveries.len()],
             deliveries,
             room_checked: Duration::ZERO,
+            waited_since: None,
         }
     }
 
@@ -73,10 +76,14 @@ impl Driver {
         let mut events = Vec::new();
         loop {
             let deadline = self.next_deadline().map(|due| self.shared.clock.instant(due));
+            self.waited_since = None;
             match self.shared.queue.receive(&mut events, deadline) {
                 // Events may never cease. The tick comes last: who was heard from meanwhile has not expired.
-                Received::Events if self.is_overdue() => events.push(Event::Tick),
-                Received::Events => {}
+                Received::Events(since) if self.is_overdue() => {
+                    self.waited_since = Some(since);
+                    events.push(Event::Tick);
+                }
+                Received::Events(since) => self.waited_since = Some(since),
                 Received::Deadline => events.push(Event::Tick),
                 Received::Closed => return Ok(()),
             }
@@ -101,18 +108,23 @@ impl Driver {
     /// One batch, from events to replies.
     fn handle(&mut self, events: &mut Vec<Event>) -> Result<()> {
         let now = self.shared.clock.now();
+        if let Some(since) = self.waited_since {
+            self.account.received(events.len(), now.monotonic.saturating_sub(since));
+        }
         {
             let tree = self.shared.tree.read();
             for event in events.drain(..) {
                 self.node.step(event, now, &tree, &mut self.actions);
             }
         }
-        if let Some(last) = self.append()? {
-            self.sync()?;
+        if let Some((last, txns)) = self.append()? {
+            self.sync(txns, now.monotonic)?;
             let tree = self.shared.tree.read();
             self.node.step(Event::Persisted(last), now, &tree, &mut self.actions);
         }
         self.apply();
+        let took = self.shared.clock.monotonic().saturating_sub(now.monotonic);
+        self.account.applied(&mut self.node, took);
         for (mailbox, has_mail) in self.shared.mailboxes.iter().zip(&mut self.woken) {
             if std::mem::take(has_mail) {
                 mailbox.wake();
@@ -161,23 +173,25 @@ impl Driver {
         }
     }
 
-    /// Hands the batch's records to the log; the last one's zxid.
-    fn append(&mut self) -> Result<Option<Zxid>> {
-        let mut last = None;
+    /// Hands the batch's records to the log; the last one's zxid, and how many they are.
+    fn append(&mut self) -> Result<Option<(Zxid, u64)>> {
+        let (mut last, mut count) = (None, 0);
         for action in &self.actions {
             if let Action::Append { zxid, record } = action {
                 self.log.append(*zxid, record)?;
                 last = Some(*zxid);
+                count += 1;
             }
         }
-        Ok(last)
+        Ok(last.map(|last| (last, count)))
     }
 
-    fn sync(&mut self) -> Result<()> {
+    /// Has `txns` on disk, those of the batch that began at `since`.
+    fn sync(&mut self, txns: u64, since: Duration) -> Result<()> {
         let began = self.shared.clock.monotonic();
         self.log.sync()?;
         let took = self.shared.clock.monotonic().saturating_sub(began);
-        self.metrics.fsynctime.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        self.account.logged(txns, began.saturating_sub(since), took);
         if took > self.shared.config.storage.sync_warning {
             self.shared.slow_syncs.fetch_add(1, Relaxed);
             warn!(took_ms = took.as_millis(), log_bytes = self.log.file_bytes(), "syncing the log took long");
@@ -197,7 +211,10 @@ impl Driver {
         for action in self.actions.drain(..) {
             match action {
                 Action::Append { .. } => {}
-                Action::Deliver(delivery) => deal_out(delivery, &mut self.deliveries),
+                Action::Deliver(delivery) => {
+                    self.account.fired(&delivery);
+                    deal_out(delivery, &mut self.deliveries);
+                }
                 Action::Snapshot(cut) => cuts.push(cut),
             }
         }

@@ -27,6 +27,11 @@ impl Handshake {
         Ok(Self { request, has_tail })
     }
 
+    /// It carries on a session, or tries to.
+    pub(super) fn renews(&self) -> bool {
+        self.request.session_id != 0
+    }
+
     /// The newest change this client has seen.
     pub(super) fn last_zxid_seen(&self) -> Zxid {
         Zxid(self.request.last_zxid_seen)

@@ -56,10 +56,10 @@ impl Http {
             let router = admin::router(Arc::clone(view));
             sites.push(Site { listener, router, idle: config.admin.idle_timeout });
         }
-        if let MetricsProvider::Prometheus(address) = &config.metrics {
+        if let MetricsProvider::Prometheus { address, shows_process } = &config.metrics {
             let listener = bind(address, "metricsProvider.httpPort")?;
             http.metrics = Some(listener.local_addr()?);
-            let router = metrics_router(Arc::clone(view));
+            let router = metrics_router(Arc::clone(view), *shows_process);
             sites.push(Site { listener, router, idle: config.admin.idle_timeout });
         }
         if sites.is_empty() {
@@ -93,8 +93,8 @@ fn bind(address: &HostPort, key: &str) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::new(error.kind(), format!("{key} {host}:{}: {error}", address.port)))
 }
 
-fn metrics_router(view: Arc<dyn ServerView>) -> Router {
-    let prometheus = Arc::new(Prometheus::default());
+fn metrics_router(view: Arc<dyn ServerView>, shows_process: bool) -> Router {
+    let prometheus = Arc::new(Prometheus::new(shows_process));
     let page = move || {
         let page = prometheus.render(view.registry(), &view.gauges());
         async { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response() }

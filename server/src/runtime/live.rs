@@ -14,7 +14,7 @@ use jute::data::{Id, perms};
 use super::four_letter::TraceMask;
 use super::restore::Restore;
 use super::shared::Shared;
-use super::stats::{ConnectionStats, Latency};
+use super::stats::{ConnectionStats, Latency, ReplySizes};
 use super::tree_file;
 use super::view::{
     Channel, ConnectionInfo, Mode, Refusal, RequestStats, ServerView, SessionInfo, Snapshot, Statistics,
@@ -22,10 +22,11 @@ use super::view::{
 };
 use crate::auth::Authentication;
 use crate::config::Config;
-use crate::metrics::{Gauges, Registry};
+use crate::metrics::{Gauges, QuotaGauges, Registry};
 use crate::node::Event;
 use crate::session::{ConnectionId, SessionId};
 use crate::storage::DataDirs;
+use crate::tree::Tree;
 use crate::zab::Zxid;
 
 impl ServerView for Shared {
@@ -40,10 +41,11 @@ impl ServerView for Shared {
     fn gauges(&self) -> Gauges {
         let statistics = self.statistics();
         let watches = self.watches.lock().counts();
-        let (znodes, ephemerals, bytes) = {
+        let (znodes, ephemerals, bytes, quotas) = {
             let tree = self.tree.read();
-            (tree.znode_count(), tree.ephemeral_count(), tree.approximate_data_size())
+            (tree.znode_count(), tree.ephemeral_count(), tree.approximate_data_size(), quotas(&tree))
         };
+        let reply_sizes = statistics.response_bytes;
         Gauges {
             avg_latency: statistics.requests.average_ms,
             max_latency: gauge(statistics.requests.max_ms),
@@ -61,6 +63,10 @@ impl ServerView for Shared {
             open_file_descriptor_count: open_files(),
             max_file_descriptor_count: open_files_max(),
             auth_failed_count: gauge(statistics.auth_failures),
+            last_client_response_size: reply_sizes.map_or(-1, |[last, _, _]| gauge(last)),
+            min_client_response_size: reply_sizes.map_or(-1, |[_, min, _]| gauge(min)),
+            max_client_response_size: reply_sizes.map_or(-1, |[_, _, max]| gauge(max)),
+            quotas,
             ..Gauges::default()
         }
     }
@@ -89,7 +95,7 @@ impl ServerView for Shared {
             connections: self.doorkeeper.connections() as u64,
             node_count: self.tree.read().znode_count() as u64,
             uptime: self.clock.monotonic(),
-            response_bytes: None,
+            response_bytes: ReplySizes::over(self.ledgers.iter().map(|ledger| &ledger.stats.reply_sizes)),
             slow_syncs: self.slow_syncs.load(Relaxed),
             auth_failures: sum(|stats| stats.auth_failures.count()),
         }
@@ -195,6 +201,21 @@ impl Shared {
     pub(super) fn dirs(&self) -> DataDirs {
         DataDirs::new(&self.config.data_dir, Some(self.config.data_log_dir.clone()))
     }
+}
+
+/// The quotas of each namespace together. Hard limits go before soft ones; what is not limited counts -1, as in Java.
+fn quotas(tree: &Tree) -> BTreeMap<String, QuotaGauges> {
+    let mut gauges = BTreeMap::<String, QuotaGauges>::new();
+    for (path, limits, used) in tree.quota_report() {
+        let Some(namespace) = path.split('/').nth(1) else { continue };
+        let hard_or = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
+        let gauge = gauges.entry(namespace.to_owned()).or_default();
+        gauge.count_limit += hard_or(limits.count_hard_limit(), limits.count());
+        gauge.bytes_limit += hard_or(limits.byte_hard_limit(), limits.bytes());
+        gauge.count += used.count();
+        gauge.bytes += used.bytes();
+    }
+    gauges
 }
 
 fn gauge(number: impl TryInto<i64>) -> i64 {

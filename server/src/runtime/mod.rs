@@ -12,6 +12,7 @@
 //! that closes connections which have no session in time. Between the threads are [`queue::NodeQueue`] (shards to
 //! node), [`mailbox::Mailbox`] (node and listener to a shard), and what [`shared::Shared`] holds; nothing else.
 
+mod account;
 mod admin;
 mod clock;
 mod connection;

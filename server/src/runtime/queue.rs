@@ -1,10 +1,11 @@
 //! The one way into the node: a queue that shards put batches of events into, and that the node takes whole.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::clock::Clock;
 use crate::node::Event;
 
 /// From all shards to the node.
@@ -13,8 +14,9 @@ use crate::node::Event;
 /// [`NodeQueue::in_flight`] is above `globalOutstandingLimit`, so at most one socket read a connection comes
 /// on top of that limit; a connection waits for its handshake and says once that it has gone; and touches
 /// are one a session, a few times a second.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct NodeQueue {
+    clock: Clock,
     state: Mutex<State>,
     arrived: Condvar,
     /// Writes put in whose reply has not come out yet.
@@ -24,6 +26,8 @@ pub(crate) struct NodeQueue {
 #[derive(Debug, Default)]
 struct State {
     events: Vec<Event>,
+    /// When the first of them came.
+    since: Duration,
     node_sleeps: bool,
     closed: bool,
 }
@@ -31,8 +35,8 @@ struct State {
 /// What became of waiting for events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// There are some.
-    Events,
+    /// There are some, and the first came at this time.
+    Events(Duration),
     /// The deadline has passed first.
     Deadline,
     /// The queue is closed and empty.
@@ -40,6 +44,10 @@ pub(crate) enum Received {
 }
 
 impl NodeQueue {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default(), arrived: Condvar::new(), in_flight: AtomicUsize::new(0) }
+    }
+
     /// Moves all of `batch` to the end of the queue, and wakes the node if it sleeps.
     pub(crate) fn send(&self, batch: &mut Vec<Event>) {
         if batch.is_empty() {
@@ -47,6 +55,7 @@ impl NodeQueue {
         }
         let mut state = self.state.lock();
         if state.events.is_empty() {
+            state.since = self.clock.monotonic();
             std::mem::swap(&mut state.events, batch);
         } else {
             state.events.append(batch);
@@ -80,7 +89,7 @@ impl NodeQueue {
         }
         state.node_sleeps = false;
         std::mem::swap(&mut state.events, into);
-        Received::Events
+        Received::Events(state.since)
     }
 
     /// Lets the node take what is there, and then see [`Received::Closed`].
@@ -111,11 +120,11 @@ mod tests {
 
     #[test]
     fn what_was_sent_before_closing_is_still_received() {
-        let queue = NodeQueue::default();
+        let queue = NodeQueue::new(Clock::start());
         queue.send(&mut vec![Event::Tick, Event::Tick]);
         queue.close();
         let mut events = Vec::new();
-        assert_eq!(queue.receive(&mut events, None), Received::Events);
+        assert!(matches!(queue.receive(&mut events, None), Received::Events(_)));
         assert_eq!(events.len(), 2);
         events.clear();
         assert_eq!(queue.receive(&mut events, None), Received::Closed);
@@ -123,7 +132,7 @@ mod tests {
 
     #[test]
     fn batches_line_up_behind_each_other() {
-        let queue = NodeQueue::default();
+        let queue = NodeQueue::new(Clock::start());
         let mut batch = vec![Event::DiskShort(true)];
         queue.send(&mut batch);
         batch.push(Event::DiskShort(false));

@@ -75,7 +75,9 @@ impl Server {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let client = config.client.clone().ok_or(StartError::NoPort)?;
-        let Started { lock, tree, store, log, node_config, hash_seed } = startup::load(&config, clock)?;
+        let Started { lock, tree, store, log, node_config, hash_seed, recovery } =
+            startup::load(&config, clock)?;
+        let loading = clock.monotonic();
         let listener = listen(
             &client,
             config.listen_backlog.and_then(|backlog| i32::try_from(backlog).ok()).unwrap_or(BACKLOG),
@@ -85,6 +87,7 @@ impl Server {
         let node = Node::new(node_config.clone(), &tree, clock.now());
         let shards = std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
         let shared = Arc::new(Shared::new(config, node_config.schemes, clock, tree, shards, hash_seed));
+        startup::report(&recovery, loading, &shared.registry.thread());
         let view: Arc<dyn ServerView> = Arc::clone(&shared) as Arc<dyn ServerView>;
         let http = Http::start(&view).map_err(StartError::Http)?;
 
@@ -144,6 +147,7 @@ fn listen(client: &HostPort, backlog: i32) -> Result<std::net::TcpListener, Star
 }
 
 fn run_listener(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+    let metrics = shared.registry.thread();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime.and_then(|runtime| {
         runtime.block_on(async {
@@ -154,6 +158,7 @@ fn run_listener(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: o
         })
     });
     if let Err(error) = outcome {
+        metrics.unrecoverable_error_count.add(1);
         tracing::error!(%error, "no more connections are accepted");
     }
 }
@@ -163,6 +168,7 @@ fn spawn_shard(shared: &Arc<Shared>, index: usize) -> Result<JoinHandle<()>, Sta
     let index = u8::try_from(index).expect("shards are at most SHARDS_MAX");
     spawn(&format!("shard-{index}"), move || {
         if let Err(error) = shard::run(&shared, index) {
+            shared.ledgers[usize::from(index)].metrics.unrecoverable_error_count.add(1);
             tracing::error!(index, %error, "a shard cannot run");
         }
     })

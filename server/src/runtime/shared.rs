@@ -16,7 +16,7 @@ use super::restore::Restore;
 use super::stats::{ConnectionStats, ShardStats};
 use crate::auth::Schemes;
 use crate::config::Config;
-use crate::metrics::Registry;
+use crate::metrics::{Metrics, Registry};
 use crate::node::Status;
 use crate::pipeline::throttle::Throttle;
 use crate::session::ConnectionId;
@@ -60,10 +60,17 @@ pub(crate) struct Shared {
 }
 
 /// What a shard lets others see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) stats: ShardStats,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Mutex<Slab<(ConnectionId, Arc<ConnectionStats>)>>,
+}
+
+impl Ledger {
+    fn new(registry: &Registry) -> Self {
+        Self { stats: ShardStats::default(), metrics: registry.thread(), connections: Mutex::default() }
+    }
 }
 
 impl Shared {
@@ -78,6 +85,7 @@ impl Shared {
         let limits = &config.limits;
         let per_address_max = limits.connections_per_address_max.map_or(0, |max| max as usize);
         let connections_max = limits.connections_max.map_or(0, |max| max as usize);
+        let registry = Registry::default();
         Self {
             throttle: Throttle { outstanding_max: limits.outstanding_max as usize },
             doorkeeper: Arc::new(Doorkeeper::new(per_address_max, connections_max)),
@@ -86,11 +94,11 @@ impl Shared {
             clock,
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(hash_seed)),
-            queue: NodeQueue::default(),
+            queue: NodeQueue::new(clock),
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
-            ledgers: (0..shards).map(|_| Ledger::default()).collect(),
+            ledgers: (0..shards).map(|_| Ledger::new(&registry)).collect(),
             status: Mutex::default(),
-            registry: Registry::default(),
+            registry,
             trace_mask: TraceMask::default(),
             slow_syncs: AtomicU64::new(0),
             is_serving: AtomicBool::new(true),

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use tracing::info;
 
+use super::account;
 use super::clock::Clock;
 use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
 use crate::config::{Config, ServerId};
+use crate::metrics::Metrics;
 use crate::node::{CutPolicy, NodeConfig, ReaperConfig};
 use crate::session::TimeoutBounds;
 use crate::storage::{
-    DataDirs, DataLock, Disk, LogOptions, OsDisk, RecoveryOptions, Result, RocksStore, SnapshotStore, TxnLog,
-    recover,
+    DataDirs, DataLock, Disk, LogOptions, OsDisk, RecoveryOptions, RecoveryStats, Result, RocksStore,
+    SnapshotStore, TxnLog, recover,
 };
 use crate::tree::{Tree, TreeOptions};
 
@@ -25,6 +27,7 @@ pub(super) struct Started {
     pub(super) log: TxnLog,
     pub(super) node_config: NodeConfig,
     pub(super) hash_seed: u64,
+    pub(super) recovery: RecoveryStats,
 }
 
 /// Locks the directories, loads the newest snapshot, and replays the log behind it.
@@ -50,7 +53,15 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
         took_ms = clock.monotonic().as_millis(),
         "loaded the tree"
     );
-    Ok(Started { lock, tree, store: Box::new(store), log, node_config: node_config(config), hash_seed })
+    Ok(Started {
+        lock,
+        tree,
+        store: Box::new(store),
+        log,
+        node_config: node_config(config),
+        hash_seed,
+        recovery: recovered.stats,
+    })
 }
 
 fn recovery_options(config: &Config, hash_seed: u64) -> RecoveryOptions {
@@ -65,6 +76,7 @@ fn recovery_options(config: &Config, hash_seed: u64) -> RecoveryOptions {
         trust_empty_snapshot: config.storage.trust_empty_snapshot,
         auto_create_db: config.storage.create_database,
         standalone: true,
+        clock: Clock::of_process,
     }
 }
 
@@ -111,6 +123,15 @@ fn schemes(config: &Config) -> Schemes {
 
 fn millis(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// How the start went, as metrics.
+pub(super) fn report(stats: &RecoveryStats, took: Duration, metrics: &Metrics) {
+    metrics.dbinittime.record(account::millis(took));
+    metrics.startup_snap_load_time.record(account::millis(stats.snapshot_time));
+    metrics.startup_txns_loaded.record(stats.txns_loaded);
+    metrics.startup_txns_load_time.record(account::millis(stats.replay_time));
+    metrics.digest_mismatches_count.add(stats.digest_mismatches);
 }
 
 /// What no client can foresee.

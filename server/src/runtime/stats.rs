@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::listener::Permit;
+use crate::metrics::Sizes;
 
 /// A counter that one thread writes: an atomic only so that others may read it.
 #[derive(Debug, Default)]
@@ -97,37 +98,70 @@ impl Latency {
     }
 }
 
-/// One shard's part of the server's numbers.
+/// Sizes of replies: the last one, and the extremes.
+#[derive(Debug, Default)]
+pub struct ReplySizes {
+    last: AtomicU64,
+    /// Inverted, so that 0 is "none yet".
+    min_inverted: AtomicU64,
+    max: AtomicU64,
+    /// When the last one was made.
+    at_us: AtomicU64,
+}
+
+impl ReplySizes {
+    pub(crate) fn record(&self, sizes: &Sizes, at: Duration) {
+        if sizes.count == 0 {
+            return;
+        }
+        self.last.store(sizes.last, Relaxed);
+        self.at_us.store(u64::try_from(at.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        if !sizes.min > self.min_inverted.load(Relaxed) {
+            self.min_inverted.store(!sizes.min, Relaxed);
+        }
+        if sizes.max > self.max.load(Relaxed) {
+            self.max.store(sizes.max, Relaxed);
+        }
+    }
+
+    fn reset(&self) {
+        for part in [&self.last, &self.min_inverted, &self.max, &self.at_us] {
+            part.store(0, Relaxed);
+        }
+    }
+
+    /// The last, smallest and largest over all shards; `None` before the first.
+    pub(crate) fn over<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<[u64; 3]> {
+        let used = all.filter(|sizes| sizes.min_inverted.load(Relaxed) > 0);
+        let last = used.clone().max_by_key(|sizes| sizes.at_us.load(Relaxed))?.last.load(Relaxed);
+        let min = used.clone().map(|sizes| !sizes.min_inverted.load(Relaxed)).min()?;
+        let max = used.map(|sizes| sizes.max.load(Relaxed)).max()?;
+        Some([last, min, max])
+    }
+}
+
+/// One shard's part of what `srvr` shows. The metrics proper are in [`Metrics`](crate::metrics::Metrics).
 #[derive(Debug, Default)]
 pub struct ShardStats {
     /// Frames that clients sent.
     pub packets_received: Counter,
     /// Replies and notifications.
     pub packets_sent: Counter,
-    /// Off sockets.
-    pub bytes_received: Counter,
-    /// Of replies and notifications.
-    pub response_bytes: Counter,
-    /// Connections that broke the protocol, and were closed for it.
-    pub broken_connections: Counter,
-    /// Connections closed because no session came about in time.
-    pub sessionless_connections_expired: Counter,
     /// Credentials refused.
     pub auth_failures: Counter,
-    /// From a request's arrival to its reply, all requests.
+    /// From a request's arrival to its reply.
     pub latency: Latency,
-    /// The same, of reads only.
-    pub read_latency: Latency,
-    /// The same, of writes only.
-    pub update_latency: Latency,
+    /// Of replies.
+    pub reply_sizes: ReplySizes,
 }
 
 impl ShardStats {
-    /// What `srst` sets back: latencies, and packets both ways.
+    /// What `srst` sets back: latencies, sizes, and packets both ways.
     pub(crate) fn reset(&self) {
         self.packets_received.reset();
         self.packets_sent.reset();
         self.latency.reset();
+        self.reply_sizes.reset();
     }
 }
 

@@ -31,7 +31,7 @@ pub use data_dir::{DataDirs, DataLock};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use epoch_file::{EpochFiles, Epochs};
 pub use error::{Error, LogFlaw, Result};
-pub use recovery::{Recovered, RecoveryOptions, recover};
+pub use recovery::{Recovered, RecoveryOptions, RecoveryStats, recover};
 pub use rocks::RocksStore;
 pub use sim_disk::SimDisk;
 pub use snapshot::{MemoryStore, SnapshotHead, SnapshotStore};

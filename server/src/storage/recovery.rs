@@ -12,6 +12,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jute::txn::Txn;
 use tracing::{info, warn};
@@ -42,6 +43,8 @@ pub struct RecoveryOptions {
     /// Nobody else has this tree, so ephemeral znodes of sessions that are gone are dropped at once. In an
     /// ensemble the leader decides that.
     pub standalone: bool,
+    /// What [`RecoveryStats`] take their times from.
+    pub clock: fn() -> Duration,
 }
 
 impl Default for RecoveryOptions {
@@ -51,6 +54,7 @@ impl Default for RecoveryOptions {
             trust_empty_snapshot: false,
             auto_create_db: true,
             standalone: true,
+            clock: || Duration::ZERO,
         }
     }
 }
@@ -81,6 +85,10 @@ pub struct RecoveryStats {
     pub digest_mismatches: u64,
     /// Ephemeral znodes without a session that were dropped.
     pub orphans_dropped: usize,
+    /// Reading the snapshot took so long.
+    pub snapshot_time: Duration,
+    /// And the log so long.
+    pub replay_time: Duration,
 }
 
 /// What recovery began with.
@@ -107,13 +115,17 @@ pub fn recover(
     options: &RecoveryOptions,
 ) -> Result<Recovered> {
     let log_is_empty = log_files(&**disk, &dirs.logs())?.is_empty();
+    let began = (options.clock)();
     let base = find_base(&**disk, store, dirs, options)?;
+    let loaded = (options.clock)();
     if base.source == Source::Empty && !log_is_empty && has_txns(disk, dirs)? {
         refuse_without_snapshot(dirs, options)?;
     }
     let mut replay = Replay::new(base, store, dirs);
     let log_end = replay.run(disk, dirs)?;
     let Replay { mut tree, mut stats, .. } = replay;
+    stats.snapshot_time = loaded.saturating_sub(began);
+    stats.replay_time = (options.clock)().saturating_sub(loaded);
     if options.standalone {
         stats.orphans_dropped = tree.delete_orphaned_ephemerals();
     }

@@ -151,6 +151,7 @@ fn recovery_options() -> RecoveryOptions {
         trust_empty_snapshot: false,
         auto_create_db: false,
         standalone: false,
+        ..RecoveryOptions::default()
     }
 }
 

@@ -140,9 +140,12 @@ impl Tree {
         }
     }
 
-    /// The paths that have limits.
-    pub fn quota_paths(&self) -> impl Iterator<Item = &str> {
-        self.quotas.0.iter().map(String::as_str)
+    /// The paths that have limits, with the limits and the usage.
+    pub fn quota_report(&self) -> impl Iterator<Item = (&str, StatsTrack, StatsTrack)> {
+        self.quotas.0.iter().map(|path| {
+            let track = |path: String| self.track(&path).unwrap_or_default();
+            (path.as_str(), track(limits_path(path)), track(stats_path(path)))
+        })
     }
 
     /// To be called once `path` was created: it may state limits, or be usage to fill in, or be used.

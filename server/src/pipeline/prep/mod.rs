@@ -16,6 +16,7 @@ use jute::txn::TxnBody;
 use jute::{DecodeError, ErrorCode, Jute, Op};
 
 use super::pending::{Foreseen, Outlook};
+use crate::metrics::Traffic;
 use crate::node::NodeConfig;
 use crate::session::SessionId;
 use crate::tree::path;
@@ -71,6 +72,8 @@ pub(crate) struct Prep<'a> {
     pub(crate) disk_short: bool,
     /// Of a multi: as which operations its parts are answered. Their txns may be of another type.
     pub(crate) parts: Vec<Op>,
+    /// Where refusals by a quota are noted.
+    pub(crate) over_quota: &'a mut Traffic,
 }
 
 impl Prep<'_> {
@@ -107,12 +110,15 @@ impl Prep<'_> {
     /// Would `count` more znodes, or data of `after` bytes instead of `before`, exceed a hard limit that is
     /// enforced? Judged by what is applied: writes under way may exceed it together.
     #[allow(clippy::cast_possible_wrap)] // Lengths of data are bounded by frames.
-    fn check_quota(&self, path: &str, count: i64, after: usize, before: usize) -> Result<(), ErrorCode> {
+    fn check_quota(&mut self, path: &str, count: i64, after: usize, before: usize) -> Result<(), ErrorCode> {
         if !self.config.enforce_quota {
             return Ok(());
         }
         match self.outlook.tree().quota_over(path, count, after as i64 - before as i64) {
-            Some(Over::Hard(_)) => Err(ErrorCode::QuotaExceeded),
+            Some(Over::Hard(quota)) => {
+                self.over_quota.record(quota, 1);
+                Err(ErrorCode::QuotaExceeded)
+            }
             _ => Ok(()),
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::commands::Command;
 use super::json::Object;
 use super::{Shared, complete};
-use crate::runtime::Snapshot;
+use crate::runtime::{Clock, Snapshot};
 
 /// Lets one through in an interval.
 pub(super) struct RateLimit {
@@ -119,6 +119,7 @@ pub(super) async fn restore(shared: Arc<Shared>, command: &Command, body: Body) 
     }
     let (chunks, received) = mpsc::channel(CHUNKS_MAX);
     let view = Arc::clone(&shared.view);
+    let clock = Clock::start();
     let restoring = tokio::task::spawn_blocking(move || {
         view.restore(&mut Received { chunks: received, rest: Bytes::new() })
     });
@@ -129,7 +130,9 @@ pub(super) async fn restore(shared: Arc<Shared>, command: &Command, body: Body) 
         }
     }
     drop(chunks);
-    match restoring.await.map_err(io::Error::other).flatten() {
+    let outcome = restoring.await.map_err(io::Error::other).flatten();
+    shared.metrics.restore_time.record(u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX));
+    match outcome {
         Ok(zxid) => complete(StatusCode::OK, command, Object::default().with("last_zxid", zxid.0)),
         Err(error) => {
             tracing::warn!(%error, "restore over http failed");

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
+use crate::metrics::Traffic;
 use crate::runtime::test_view::TestView;
 
 fn ask(word: &str, view: &TestView) -> String {
@@ -103,8 +104,11 @@ Connections Sets (1)/(3):
 fn mntr_shows_every_metric_that_java_shows() {
     let view = TestView::new("");
     let shard = view.registry.thread();
-    shard.read_per_namespace.record("app", 1);
-    shard.write_per_namespace.record("app", 1);
+    let mut traffic = Traffic::default();
+    for keyed in [&shard.read_per_namespace, &shard.write_per_namespace] {
+        traffic.record("/app", 1);
+        keyed.take(&mut traffic);
+    }
     let page = ask("mntr", &view);
     let ours: Vec<&str> = page.lines().filter_map(|line| Some(line.split_once('\t')?.0)).collect();
     let missing: Vec<&str> =

@@ -6,9 +6,8 @@ use jute::data::perms;
 
 use super::{Shard, State};
 use crate::node::Delivery;
-use crate::runtime::connection::{Connection, Stage, Tally};
+use crate::runtime::connection::{FRAME_LENGTH_BYTES, Stage, Tally};
 use crate::runtime::reply;
-use crate::zab::Zxid;
 
 impl Shard {
     /// Hands out what the node delivered.
@@ -34,9 +33,12 @@ impl Shard {
         match delivery {
             Delivery::Reply { connection: id, xid, zxid, error, body, close } => {
                 let Some(connection) = state.connection_to_write(id) else {
+                    self.ledger().metrics.stale_replies.add(1);
                     return;
                 };
+                let before = connection.out.len();
                 reply::write_answer(&mut connection.out, xid, zxid, error, body);
+                let size = connection.out.len() - before - FRAME_LENGTH_BYTES;
                 let Some((op, arrived)) = connection.on_answered() else {
                     return;
                 };
@@ -44,7 +46,7 @@ impl Shard {
                     connection.stage = Stage::Closing;
                 }
                 self.shared.queue.ended(1);
-                self.book_write(connection, (op, xid, zxid), now.saturating_sub(arrived));
+                self.book_write(connection, (op, xid, zxid), size, arrived, now);
                 state.dirty.push(id);
             }
             Delivery::Notification { connections, zxid, event, path, acl } => {
@@ -58,6 +60,7 @@ impl Shard {
                     });
                     if may_know {
                         connection.out.extend_from_slice(&frame);
+                        self.ledger().metrics.watch_bytes.add(frame.len() as u64);
                         self.book(connection, Tally { sent: 1, ..Tally::default() }, now);
                         state.dirty.push(id);
                     }
@@ -66,12 +69,14 @@ impl Shard {
             Delivery::Connected { connection: id, session, timeout_ms, password } => {
                 if let Some(connection) = state.connection_to_write(id) {
                     connection.on_connected(session, timeout_ms, &password);
+                    self.book_packets(connection, 0, 1);
                     state.dirty.push(id);
                 }
             }
             Delivery::Expired { connection: id } => {
                 if let Some(connection) = state.connection_to_write(id) {
                     connection.on_expired();
+                    self.book_packets(connection, 0, 1);
                     state.dirty.push(id);
                 }
             }
@@ -82,29 +87,5 @@ impl Shard {
                 }
             }
         }
-    }
-
-    pub(super) fn book(&self, connection: &Connection, tally: Tally, arrived: Duration) {
-        let now = self.shared.clock.monotonic();
-        let took = now.saturating_sub(arrived);
-        connection.book(tally, took, self.shared.wall_ms(now));
-        let stats = &self.ledger().stats;
-        stats.packets_received.add(tally.received);
-        stats.auth_failures.add(tally.auth_failures);
-        stats.packets_sent.add(tally.reads + tally.sent);
-        if tally.reads > 0 {
-            stats.latency.record(took, tally.reads);
-            stats.read_latency.record(took, tally.reads);
-        }
-    }
-
-    fn book_write(&self, connection: &Connection, last: (i32, i32, Zxid), took: Duration) {
-        let now = self.shared.clock.monotonic();
-        let tally = Tally { sent: 1, last: Some(last), ..Tally::default() };
-        connection.book(tally, took, self.shared.wall_ms(now));
-        let stats = &self.ledger().stats;
-        stats.packets_sent.add(1);
-        stats.latency.record(took, 1);
-        stats.update_latency.record(took, 1);
     }
 }

@@ -2,6 +2,7 @@
 //! begins with a socket that has something, or with mail, and ends with events sent to the node and replies
 //! written to sockets.
 
+mod booking;
 mod delivery;
 mod timing;
 
@@ -30,6 +31,7 @@ use super::listener::Accepted;
 use super::mailbox::{Mail, Mailbox};
 use super::shared::{Ledger, Shared};
 use super::stats::ConnectionStats;
+use crate::metrics::Traffic;
 use crate::node::Event;
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Tree;
@@ -65,6 +67,8 @@ struct State {
     /// Connections that this turn has given something.
     dirty: Vec<ConnectionId>,
     mail: Mail,
+    /// Sizes of this turn's reads, by namespace.
+    traffic: Traffic,
     touched: Vec<SessionId>,
     touch_round: u64,
     /// By when connections must have a session, or be closed; the earliest first.
@@ -99,6 +103,7 @@ impl Shard {
             events: Vec::new(),
             dirty: Vec::new(),
             mail: Mail::default(),
+            traffic: Traffic::default(),
             touched: Vec::new(),
             touch_round: 1,
             deadlines: VecDeque::new(),
@@ -211,6 +216,7 @@ impl Shard {
             Ok(false) => {}
             Err(error) => {
                 debug!(?id, %error, "connection ended");
+                self.ledger().metrics.connection_drop_count.add(1);
                 self.close(state, id);
             }
         }
@@ -240,7 +246,7 @@ impl Shard {
         match read {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(bytes) => {
-                self.ledger().stats.bytes_received.add(bytes as u64);
+                self.ledger().metrics.bytes_received_count.add(bytes as u64);
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -267,17 +273,20 @@ impl Shard {
         let codec = FrameCodec::new(self.shared.config.limits.request_bytes_max as usize);
         let mut block = Block::take(&mut connection.inbox, codec);
         let tree = (block.has_reads || connection.is_due()).then(|| self.read_tree(state));
-        let State { connections, events, .. } = state;
+        let State { connections, events, traffic, .. } = state;
         let Some(connection) = connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
         else {
             return; // The mail said so.
         };
+        let metrics = &self.ledger().metrics;
         let mut desk = Desk {
             shared: &self.shared,
             tree: tree.as_deref(),
             events,
             now: arrived,
             tally: Tally::default(),
+            traffic,
+            metrics,
         };
         if desk.tree.is_some() {
             connection.resume(&mut desk);
@@ -289,6 +298,7 @@ impl Shard {
             block.is_broken && block.frames.is_empty() && !matches!(connection.stage, Stage::Opening { .. });
         connection.put_back(block);
         self.book(connection, tally, arrived);
+        metrics.read_per_namespace.take(traffic);
         self.touch(state, id);
         state.dirty.push(id);
         if ended || taken.is_err() {
@@ -311,7 +321,9 @@ impl Shard {
         };
         let argument = connection.inbox.get(4..4 + word.argument_len());
         if let Some(argument) = argument {
+            self.book_packets(connection, 1, 0);
             let page = four_letter::answer(word, argument, &*self.shared);
+            self.book_packets(connection, 0, 1);
             connection.out.extend_from_slice(page.as_bytes());
             connection.inbox = BytesMut::new();
             connection.stage = Stage::Closing;
@@ -329,7 +341,7 @@ impl Shard {
             }
             // Replies to what came before the breach are still written.
             connection.stage = Stage::Closing;
-            self.ledger().stats.broken_connections.add(1);
+            self.ledger().metrics.protocol_errors_total.add(1);
         }
     }
 
@@ -380,10 +392,7 @@ impl Shard {
         };
         if !connection.out.is_empty() {
             match connection.stream.try_write(&connection.out) {
-                Ok(bytes) => {
-                    self.ledger().stats.response_bytes.add(bytes as u64);
-                    let _ = connection.out.split_to(bytes);
-                }
+                Ok(bytes) => drop(connection.out.split_to(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     debug!(?id, %error, "connection broke");

@@ -69,7 +69,7 @@ impl Shard {
         let is_late = state.connection(id).is_some_and(|connection| connection.session().is_none());
         if is_late {
             debug!(?id, "closed a connection that had no session in time");
-            self.ledger().stats.sessionless_connections_expired.add(1);
+            self.ledger().metrics.sessionless_connections_expired.add(1);
             self.close(state, id);
             self.finish(state);
         }

@@ -1,0 +1,77 @@
+//! What the node's thread counts, a batch at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jute::EventType;
+
+use crate::metrics::{Metrics, Registry, Summary};
+use crate::node::{Counters, Delivery, Node};
+
+/// The node's thread's metrics.
+#[derive(Debug)]
+pub(super) struct Account {
+    metrics: Arc<Metrics>,
+    /// The node's counters as they were added before.
+    known: Counters,
+}
+
+impl Account {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self { metrics: registry.thread(), known: Counters::default() }
+    }
+
+    /// `events` were taken out of the queue; the first had waited for `waited`.
+    pub(super) fn received(&self, events: usize, waited: Duration) {
+        self.metrics.prep_processor_queue_size.record(events as u64);
+        self.metrics.prep_processor_queue_time_ms.record(millis(waited));
+    }
+
+    /// Events were judged and `txns` of them appended, in `judging`; then the log was synced, in `sync`.
+    pub(super) fn logged(&self, txns: u64, judging: Duration, sync: Duration) {
+        let metrics = &self.metrics;
+        let whole = judging + sync;
+        metrics.prep_process_time.record(millis(judging));
+        metrics.fsynctime.record(millis(sync));
+        metrics.sync_processor_request_queued.add(txns);
+        metrics.sync_processor_batch_size.record(txns);
+        metrics.sync_processor_queue_size.record(txns);
+        metrics.sync_processor_queue_time_ms.record_many(millis(judging), txns);
+        metrics.sync_processor_queue_flush_time_ms.record(millis(sync));
+        metrics.sync_processor_queue_and_flush_time_ms.record_many(millis(whole), txns);
+        metrics.sync_process_time.record(millis(whole));
+    }
+
+    /// So many watches hear of it.
+    pub(super) fn fired(&self, delivery: &Delivery) {
+        let Delivery::Notification { connections, event, .. } = delivery else {
+            return;
+        };
+        let of_event: &Summary = match event {
+            EventType::NodeCreated => &self.metrics.node_created_watch_count,
+            EventType::NodeDeleted => &self.metrics.node_deleted_watch_count,
+            EventType::NodeDataChanged => &self.metrics.node_changed_watch_count,
+            EventType::NodeChildrenChanged => &self.metrics.node_children_watch_count,
+        };
+        of_event.record(connections.len() as u64);
+    }
+
+    /// A batch is applied, `took` after its txns were made.
+    pub(super) fn applied(&mut self, node: &mut Node, took: Duration) {
+        let now = node.status().counters;
+        let known = std::mem::replace(&mut self.known, now);
+        let metrics = &self.metrics;
+        metrics.propagation_latency.record_many(millis(took), now.txns - known.txns);
+        metrics.prep_processor_request_queued.add(now.requests - known.requests);
+        metrics.outstanding_changes_queued.add(now.changes_foreseen - known.changes_foreseen);
+        metrics.outstanding_changes_removed.add(now.changes_settled - known.changes_settled);
+        metrics.stale_sessions_expired.add(now.sessions_expired - known.sessions_expired);
+        metrics.digest_mismatches_count.add(now.digest_mismatches - known.digest_mismatches);
+        metrics.write_per_namespace.take(node.written());
+        metrics.quota_exceeded_error_per_namespace.take(node.over_quota());
+    }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
