@@ -30,7 +30,7 @@ impl Key {
 }
 
 const NOT_YET: &str = "it is not supported yet";
-const THREADS: &str = "threads are one per core and batches size themselves here";
+const THREADS: &str = "threads follow the cores and batches size themselves here";
 const NETTY: &str = "there is no Netty here";
 const JVM: &str = "there is no JVM here";
 const CACHES: &str = "there is no response cache here, reads come straight from the tree";

@@ -116,7 +116,7 @@ fn unused_unknown_and_repeated_keys_are_warned_about_once_by_name() {
     assert_eq!(
         said,
         [
-            "line 3: nio.numWorkerThreads: is not used: threads are one per core and batches size themselves here",
+            "line 3: nio.numWorkerThreads: is not used: threads follow the cores and batches size themselves here",
             "line 4: foo: is unknown and ignored",
             "line 6: tickTime: given twice; the last one counts",
         ]
