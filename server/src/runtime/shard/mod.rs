@@ -50,9 +50,10 @@ pub(super) struct Shard {
     shared: Arc<Shared>,
     index: u8,
     state: RefCell<State>,
-    /// The first touch of a round, the first handshake in the queue.
+    /// The first touch of a round, the first handshake in the queue, the first event of a batch.
     touched: Notify,
     awaiting: Notify,
+    gathered: Notify,
 }
 
 struct State {
@@ -62,7 +63,7 @@ struct State {
     /// Empty between turns.
     buffer: BytesMut,
     spare: Vec<BytesMut>,
-    /// Events of this turn.
+    /// Events since the last batch went to the node.
     events: Vec<Event>,
     /// Connections that this turn has given something.
     dirty: Vec<ConnectionId>,
@@ -82,6 +83,7 @@ pub(super) fn run(shared: &Arc<Shared>, index: u8) -> io::Result<()> {
     runtime.block_on(async {
         tokio::task::spawn_local(Rc::clone(&shard).report_touches());
         tokio::task::spawn_local(Rc::clone(&shard).enforce_deadlines());
+        tokio::task::spawn_local(Rc::clone(&shard).send_events());
         loop {
             shard.mailbox().arrival().await;
             if shard.on_mail() {
@@ -108,7 +110,14 @@ impl Shard {
             touch_round: 1,
             deadlines: VecDeque::new(),
         };
-        Self { shared, index, state: RefCell::new(state), touched: Notify::new(), awaiting: Notify::new() }
+        Self {
+            shared,
+            index,
+            state: RefCell::new(state),
+            touched: Notify::new(),
+            awaiting: Notify::new(),
+            gathered: Notify::new(),
+        }
     }
 
     fn mailbox(&self) -> &Mailbox {
@@ -353,10 +362,9 @@ impl Shard {
         self.finish(state);
     }
 
-    /// Ends a turn: requests that waited are served, events go to the node, replies to the sockets.
+    /// Ends a turn: requests that waited are served, replies go to the sockets; events will go to the node.
     fn finish(&self, state: &mut State) {
         self.serve_waiting(state);
-        self.shared.queue.send(&mut state.events);
         while let Some(id) = state.dirty.pop() {
             self.flush(state, id);
             let Some(connection) = state.connection(id) else {
@@ -366,7 +374,18 @@ impl Shard {
                 connection.wake();
             }
         }
-        self.shared.queue.send(&mut state.events);
+        if !state.events.is_empty() {
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Sends what the turns since the last time have for the node. This task's turn comes behind those of all
+    /// sockets that are ready by now: their writes share a batch, and with it one wake-up and one fdatasync.
+    async fn send_events(self: Rc<Self>) {
+        loop {
+            self.gathered.notified().await;
+            self.shared.queue.send(&mut self.state.borrow_mut().events);
+        }
     }
 
     /// Connections whose writes were answered, whose handshake ended, or who listen again go on with what they
