@@ -16,5 +16,6 @@ pub mod scripted;
 pub mod service;
 pub mod shell;
 pub mod sim;
+pub mod terminal;
 pub mod transcript;
 pub mod zkserver;

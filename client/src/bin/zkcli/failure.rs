@@ -42,9 +42,10 @@ impl Failure {
 pub(crate) fn keeper_error(error: &Error, path: Option<&str>) -> String {
     let code = match error {
         Error::Refused { code, .. } | Error::MultiRefused { code, .. } => *code,
-        Error::ConnectionLost { .. } | Error::Timeout { .. } | Error::ConnectTimeout { .. } => {
-            ErrorCode::ConnectionLoss
-        }
+        Error::ConnectionLost { .. }
+        | Error::Timeout { .. }
+        | Error::ConnectTimeout { .. }
+        | Error::Unreachable => ErrorCode::ConnectionLoss,
         Error::SessionExpired | Error::Closed => ErrorCode::SessionExpired,
         Error::AuthFailed => ErrorCode::AuthFailed,
         other => return other.to_string(),

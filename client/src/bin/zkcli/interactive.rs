@@ -3,6 +3,7 @@
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use client::Client;
@@ -12,12 +13,15 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::commands;
 use crate::notices::{Notices, Printer};
+
+/// How long Tab waits for the service.
+const COMPLETION_LIMIT: Duration = Duration::from_millis(500);
 
 /// What the reader of a terminal needs for its next line.
 struct Ask {
@@ -35,7 +39,12 @@ pub(crate) struct Lines {
 impl Lines {
     /// Reads a terminal.
     pub(crate) fn from_terminal(notices: &Notices) -> Result<Self> {
-        let config = Config::builder().auto_add_history(true).build();
+        // As in ZooKeeper's shell, Tab lists what fits, and a pasted block runs line by line.
+        let config = Config::builder()
+            .auto_add_history(true)
+            .completion_type(CompletionType::List)
+            .bracketed_paste(false)
+            .build();
         let mut editor =
             Editor::with_history(config, DefaultHistory::new()).context("opening the terminal")?;
         editor.set_helper(Some(Completion { runtime: Handle::current(), client: None }));
@@ -138,7 +147,8 @@ impl Completion {
             return Vec::new();
         };
         let listed = client.children(if parent.is_empty() { "/" } else { parent });
-        let mut paths: Vec<_> = self.runtime.block_on(listed).unwrap_or_default();
+        let listed = async { tokio::time::timeout(COMPLETION_LIMIT, listed).await };
+        let mut paths: Vec<_> = self.runtime.block_on(listed).ok().and_then(Result::ok).unwrap_or_default();
         paths.sort_unstable();
         paths
             .into_iter()

@@ -21,6 +21,8 @@ impl Session {
         let client = Client::builder()
             .session_timeout(options.timeout)
             .read_only(options.read_only)
+            .outlast_outages(true)
+            .fail_unreachable(true)
             .request_timeout(options.request_timeout.unwrap_or(options.timeout))
             .connect_lazily(server)
             .map_err(|error| Failure::new(error.to_string()))?;
