@@ -23,8 +23,7 @@ pub use ensemble::{Ensemble, Member, PeerAddress, QuorumSasl, Role, ServerId};
 pub use error::{ConfigError, Warning};
 pub use keys::{Effect, KEYS, Key, find};
 pub use parts::{
-    Admin, Auth, ConnectionThrottle, Limits, MetricsProvider, Purge, RequestThrottle, Sessions, Storage, Tls,
-    Whitelist, Znodes,
+    Admin, Auth, Limits, MetricsProvider, Purge, RequestThrottle, Sessions, Storage, Tls, Whitelist, Znodes,
 };
 
 use source::Source;
@@ -186,12 +185,6 @@ impl Config {
         };
         if self.ensemble.is_distributed() {
             return refuse("server.N", "ensembles are not supported yet: this server runs alone");
-        }
-        if self.auth.enforced_schemes.is_some() {
-            return refuse(
-                "enforce.auth.enabled",
-                "letting in only some is not supported yet: all would get in",
-            );
         }
         if self.secure_client.is_some() {
             return refuse("secureClientPort", "TLS is not supported yet");

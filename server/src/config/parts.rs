@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::source::Source;
 use super::{ConfigError, HostPort};
+use crate::pipeline::throttle::{ConnectionThrottleConfig, Weights};
 use crate::storage::java_snapshot::Compression;
 
 /// Timeouts and kinds of sessions.
@@ -60,8 +61,8 @@ pub struct Limits {
     pub throttled_wait_max: Option<Duration>,
     /// Requests that wait before they are let in.
     pub request_throttle: RequestThrottle,
-    /// Connections that are turned away when too many come at once.
-    pub connection_throttle: ConnectionThrottle,
+    /// Clients that are turned away when too many come at once; `None` is no limit.
+    pub connection_throttle: Option<ConnectionThrottleConfig>,
 }
 
 /// How many requests are let in, and which are dropped.
@@ -77,33 +78,6 @@ pub struct RequestThrottle {
     pub stale_when_closed: bool,
     /// So does a latency beyond the session's timeout.
     pub stale_when_late: bool,
-}
-
-/// A token bucket for new connections, with a drop probability (the BLUE queue discipline).
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConnectionThrottle {
-    /// The bucket's size; `None` turns the throttle off.
-    pub tokens: Option<u32>,
-    /// The bucket is filled so often.
-    pub fill_interval: Duration,
-    /// By so many tokens.
-    pub fill_count: u32,
-    /// How often the drop probability changes; `None` switches dropping off.
-    pub freeze: Option<Duration>,
-    /// Added to the probability when the bucket is empty.
-    pub drop_increase: f64,
-    /// Taken from it when the bucket has enough.
-    pub drop_decrease: f64,
-    /// What enough is: this part of the bucket.
-    pub decrease_ratio: f64,
-    /// Kinds of sessions cost differently.
-    pub weighted: bool,
-    /// Tokens a new global session costs.
-    pub global_weight: u32,
-    /// Tokens a new local session costs.
-    pub local_weight: u32,
-    /// Tokens a renewed session costs.
-    pub renew_weight: u32,
 }
 
 impl Limits {
@@ -129,27 +103,32 @@ impl Limits {
                 stale_when_closed: source.flag("request_stale_connection_check", true)?,
                 stale_when_late: source.flag("request_stale_latency_check", false)?,
             },
-            connection_throttle: ConnectionThrottle::read(source)?,
+            connection_throttle: connection_throttle(source)?,
         })
     }
 }
 
-impl ConnectionThrottle {
-    fn read(source: &Source) -> Result<Self, ConfigError> {
-        Ok(Self {
-            tokens: source.limit("connection_throttle_tokens", None)?,
-            fill_interval: source.millis("connection_throttle_fill_time", 1, 1)?,
-            fill_count: source.count("connection_throttle_fill_count", 1, 1)?,
-            freeze: source.millis_or_unset("connection_throttle_freeze_time")?,
-            drop_increase: source.fraction("connection_throttle_drop_increase", 0.02)?,
-            drop_decrease: source.fraction("connection_throttle_drop_decrease", 0.002)?,
-            decrease_ratio: source.fraction("connection_throttle_decrease_ratio", 0.0)?,
-            weighted: source.flag("connection_throttle_weight_enabled", false)?,
-            global_weight: source.count("connection_throttle_global_session_weight", 3, 1)?,
-            local_weight: source.count("connection_throttle_local_session_weight", 1, 1)?,
-            renew_weight: source.count("connection_throttle_renew_session_weight", 2, 1)?,
-        })
-    }
+fn connection_throttle(source: &Source) -> Result<Option<ConnectionThrottleConfig>, ConfigError> {
+    let tokens = source.limit("connection_throttle_tokens", None)?;
+    let is_weighted = source.flag("connection_throttle_weight_enabled", false)?;
+    let weight = |key, default| source.count(key, default, 1);
+    // A local session is the cheapest there is.
+    let local = weight("connection_throttle_local_session_weight", 1)?;
+    let weights = Weights {
+        new: weight("connection_throttle_global_session_weight", 3)?.max(local),
+        renewed: weight("connection_throttle_renew_session_weight", 2)?.max(local),
+    };
+    let config = ConnectionThrottleConfig {
+        tokens: tokens.unwrap_or(0),
+        fill_interval: source.millis("connection_throttle_fill_time", 1, 1)?,
+        fill_count: source.count("connection_throttle_fill_count", 1, 1)?,
+        freeze: source.millis_or_unset("connection_throttle_freeze_time")?,
+        drop_increase: source.fraction("connection_throttle_drop_increase", 0.02)?,
+        drop_decrease: source.fraction("connection_throttle_drop_decrease", 0.002)?,
+        decrease_ratio: source.fraction("connection_throttle_decrease_ratio", 0.0)?,
+        weights: is_weighted.then_some(weights),
+    };
+    Ok(tokens.map(|_| config))
 }
 
 /// Log and snapshots.
@@ -300,24 +279,13 @@ pub struct Auth {
     pub allow_sasl_failed: bool,
     /// The `ip` scheme believes the `X-Forwarded-For` header of the admin server's requests.
     pub ip_uses_x_forwarded_for: bool,
-    /// `authProvider.*`: Java classes, which name schemes.
-    pub providers: BTreeMap<String, String>,
 }
 
 impl Auth {
     pub(super) fn read(source: &Source) -> Result<Self, ConfigError> {
         let text = |key| source.text(key).map(str::to_owned);
-        let schemes = source.text("enforce.auth.schemes").unwrap_or_default();
-        let mut enforced: Vec<String> =
-            schemes.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
-        let mut enforce = source.flag("enforce.auth.enabled", false)?;
-        if enforce && enforced.is_empty() {
-            return Err(source.error("enforce.auth.enabled", "true needs enforce.auth.schemes"));
-        }
-        if source.flag("sessionRequireClientSASLAuth", false)? {
-            enforce = true;
-            enforced = vec!["sasl".to_owned()];
-        }
+        refuse_foreign_providers(source)?;
+        let digest_enabled = source.flag("DigestAuthenticationProvider.enabled", true)?;
         let digests = ["SHA1", "SHA-1", "SHA-224", "SHA-256", "SHA-384", "SHA-512"]
             .into_iter()
             .chain(["SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"])
@@ -332,19 +300,60 @@ impl Auth {
                 "SHA1".to_owned(),
                 &digests,
             )?,
-            digest_enabled: source.flag("DigestAuthenticationProvider.enabled", true)?,
+            digest_enabled,
             x509_super_user: text("X509AuthenticationProvider.superUser"),
             sasl_super_user: text("superUser"),
             ensemble_name: text("ensembleAuthName"),
-            enforced_schemes: enforce.then_some(enforced),
+            enforced_schemes: enforced_schemes(source, digest_enabled)?,
             allow_sasl_failed: source.flag("allowSaslFailedClients", false)?,
             ip_uses_x_forwarded_for: source.flag("IPAuthenticationProvider.usexforwardedfor", false)?,
-            providers: source
-                .starting_with("authProvider.")
-                .map(|(name, entry)| (name.to_owned(), entry.value.clone()))
-                .collect(),
         })
     }
+}
+
+/// Only clients that one of these schemes knows are served.
+fn enforced_schemes(source: &Source, has_digest: bool) -> Result<Option<Vec<String>>, ConfigError> {
+    let schemes = source.text("enforce.auth.schemes").unwrap_or_default();
+    let schemes: Vec<String> =
+        schemes.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+    if source.flag("sessionRequireClientSASLAuth", false)? {
+        let what = "SASL is not supported yet: nobody would get in";
+        return Err(source.error("sessionRequireClientSASLAuth", what));
+    }
+    if !source.flag("enforce.auth.enabled", false)? {
+        return Ok(None);
+    }
+    if schemes.is_empty() {
+        return Err(source.error("enforce.auth.enabled", "true needs enforce.auth.schemes"));
+    }
+    let is_here = |scheme: &&String| **scheme == "ip" || (**scheme == "digest" && has_digest);
+    match schemes.iter().find(|scheme| !is_here(scheme)) {
+        Some(scheme) => {
+            Err(source.error("enforce.auth.schemes", format!("there is no scheme {scheme:?} here")))
+        }
+        None => Ok(Some(schemes)),
+    }
+}
+
+/// Providers whose schemes are built in here.
+const BUILT_IN_PROVIDERS: [&str; 3] = [
+    "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
+    "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
+    "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider",
+];
+
+/// `authProvider.*` are Java classes, each of which knows the clients of a scheme. Without one of them, nobody
+/// could do what ACLs of that scheme allow: its operator must hear of it before her clients do.
+fn refuse_foreign_providers(source: &Source) -> Result<(), ConfigError> {
+    let mut providers = source.starting_with("authProvider.");
+    let foreign = providers.find(|(_, entry)| !BUILT_IN_PROVIDERS.contains(&entry.value.as_str()));
+    let Some((name, entry)) = foreign else { return Ok(()) };
+    let what = format!(
+        "{} does not exist here, and ACLs of its scheme would let nobody in; without this line the server starts \
+         all the same",
+        entry.value
+    );
+    Err(source.error(&format!("authProvider.{name}"), what))
 }
 
 /// Which four-letter words are answered.

@@ -76,7 +76,20 @@ fn a_wrong_value_is_named_with_file_line_and_key() {
         ("enforce.auth.enabled=true", "zoo.cfg:3: enforce.auth.enabled: true needs enforce.auth.schemes"),
         (
             "sessionRequireClientSASLAuth=true",
-            "zoo.cfg: enforce.auth.enabled: letting in only some is not supported yet: all would get in",
+            "zoo.cfg:3: sessionRequireClientSASLAuth: SASL is not supported yet: nobody would get in",
+        ),
+        (
+            "enforce.auth.enabled=true\nenforce.auth.schemes=digest,kerberos",
+            "zoo.cfg:4: enforce.auth.schemes: there is no scheme \"kerberos\" here",
+        ),
+        (
+            "DigestAuthenticationProvider.enabled=false\nenforce.auth.enabled=true\nenforce.auth.schemes=digest",
+            "zoo.cfg:5: enforce.auth.schemes: there is no scheme \"digest\" here",
+        ),
+        (
+            "authProvider.1=com.example.Tokens",
+            "zoo.cfg:3: authProvider.1: com.example.Tokens does not exist here, and ACLs of its scheme would let \
+             nobody in; without this line the server starts all the same",
         ),
         ("a=\\u1", "zoo.cfg:3: \\u needs the four hex digits of a character"),
     ];

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jute::txn::{Txn, TxnBody};
-use jute::{Op, Reader};
+use jute::{Op, Reader, Ustring};
 
 use super::{Action, Delivery, Node, ReplyBody};
 use crate::metrics::Traffic;
@@ -99,6 +99,11 @@ impl Node {
         watches: &mut Watches,
         out: &mut Vec<Action>,
     ) -> Applied {
+        if self.config.audit && matches!(txn.body, TxnBody::CloseSession(_)) {
+            let session = SessionId(txn.header.client_id);
+            let paths = tree.ephemerals_of(session).map(|path| (session, Ustring::from(&*path)));
+            self.gone_with_session.extend(paths);
+        }
         let Workspace { changes, fired } = &mut self.workspace;
         let applied = tree.apply(txn, changes);
         // Events go in front of the reply: whoever sees the change in an answer has heard of it.
@@ -144,11 +149,14 @@ impl Node {
     /// Takes a cut early enough that it is cheap: the pause grows with what changed since the last.
     fn cut_if_due(&mut self, tree: &mut Tree, out: &mut Vec<Action>) {
         let policy = self.config.cuts;
-        let due = self.txns_since_cut >= policy.txns_max || tree.dirty_count() >= policy.dirty_max;
+        let is_log_long = policy.log_bytes_max.is_some_and(|max| self.log_bytes_since_cut >= max);
+        let due =
+            self.txns_since_cut >= policy.txns_max || is_log_long || tree.dirty_count() >= policy.dirty_max;
         if !due || self.cuts_unwritten >= policy.unwritten_max {
             return;
         }
         self.txns_since_cut = 0;
+        self.log_bytes_since_cut = 0;
         self.cuts_unwritten += 1;
         self.counters.cuts += 1;
         out.push(Action::Snapshot(tree.take_cut()));

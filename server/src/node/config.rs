@@ -27,6 +27,8 @@ pub struct NodeConfig {
     pub reconfig: bool,
     /// `closeSessionTxn.enabled`: the end of a session lists the znodes that go with it.
     pub list_closed_paths: bool,
+    /// `audit.enable`: ephemeral znodes that go with a session are told to the rim.
+    pub audit: bool,
     /// When to take a cut of the tree for the snapshot store.
     pub cuts: CutPolicy,
     /// How empty containers and TTL znodes are removed.
@@ -38,6 +40,8 @@ pub struct NodeConfig {
 pub struct CutPolicy {
     /// `snapCount`: txns since the last.
     pub txns_max: u64,
+    /// `snapSizeLimitInKb`: bytes of log since the last; `None` is no limit.
+    pub log_bytes_max: Option<u64>,
     /// Znodes changed since the last. Bounds the pause: a cut's cost grows with them.
     pub dirty_max: usize,
     /// Cuts handed out that are not written yet. When there are as many, the next one waits.
@@ -68,6 +72,7 @@ impl Default for NodeConfig {
             enforce_quota: false,
             reconfig: false,
             list_closed_paths: true,
+            audit: false,
             cuts: CutPolicy::default(),
             reaper: ReaperConfig::default(),
         }
@@ -76,7 +81,7 @@ impl Default for NodeConfig {
 
 impl Default for CutPolicy {
     fn default() -> Self {
-        Self { txns_max: 100_000, dirty_max: 8192, unwritten_max: 4 }
+        Self { txns_max: 100_000, log_bytes_max: None, dirty_max: 8192, unwritten_max: 4 }
     }
 }
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 pub use config::{CutPolicy, NodeConfig, ReaperConfig};
 pub use event::{Action, Delivery, Event, Now, ReplyBody, Request};
+use jute::Ustring;
 pub use status::{Counters, Status};
 
 use commit::Workspace;
@@ -52,12 +53,15 @@ pub struct Node {
     applied: Zxid,
     disk_short: bool,
     txns_since_cut: u64,
+    log_bytes_since_cut: u64,
     cuts_unwritten: usize,
     counters: Counters,
     /// Applied writes, by namespace.
     written: Traffic,
     /// Writes that a quota refused, by namespace.
     over_quota: Traffic,
+    /// Where an audit is kept: ephemerals that went with their session.
+    gone_with_session: Vec<(SessionId, Ustring)>,
 }
 
 impl Node {
@@ -88,10 +92,12 @@ impl Node {
             applied: zxid,
             disk_short: false,
             txns_since_cut: 0,
+            log_bytes_since_cut: 0,
             cuts_unwritten: 0,
             counters: Counters::default(),
             written: Traffic::default(),
             over_quota: Traffic::default(),
+            gone_with_session: Vec::new(),
         }
     }
 
@@ -153,6 +159,11 @@ impl Node {
     /// The writes that a quota refused since this was last emptied, by namespace.
     pub fn over_quota(&mut self) -> &mut Traffic {
         &mut self.over_quota
+    }
+
+    /// Ephemeral znodes that went with their session since this was last emptied, where an audit is kept.
+    pub fn gone_with_session(&mut self) -> &mut Vec<(SessionId, Ustring)> {
+        &mut self.gone_with_session
     }
 
     /// Where the node stands.

@@ -141,6 +141,7 @@ impl Node {
         });
         let txn = Txn { header, body, digest };
         let record = self.record(&txn);
+        self.log_bytes_since_cut += record.len() as u64;
         out.push(Action::Append { zxid, record });
         self.proposed = zxid;
         self.counters.txns += 1;

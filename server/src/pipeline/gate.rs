@@ -68,6 +68,11 @@ impl<T> Gate<T> {
         self.writes_under_way + self.waiting.len()
     }
 
+    /// Those among them that have not been let go.
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter().map(|(_, request)| request)
+    }
+
     /// A read may be answered without entering the gate.
     #[must_use]
     pub fn is_open(&self) -> bool {

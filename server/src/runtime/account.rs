@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jute::EventType;
 
+use super::audit;
 use crate::metrics::{Metrics, Registry, Summary};
 use crate::node::{Counters, Delivery, Node};
 
@@ -69,6 +70,9 @@ impl Account {
         metrics.digest_mismatches_count.add(now.digest_mismatches - known.digest_mismatches);
         metrics.write_per_namespace.take(node.written());
         metrics.quota_exceeded_error_per_namespace.take(node.over_quota());
+        for (session, path) in node.gone_with_session().drain(..) {
+            audit::report_ephemeral(session, &path);
+        }
     }
 }
 

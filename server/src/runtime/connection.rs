@@ -10,22 +10,26 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jute::data::Id;
+use jute::frame::FrameCodec;
 use jute::proto::{AuthPacket, RequestHeader, SetSaslResponse};
 use jute::{ErrorCode, Jute, Op, OpKind, Reader as FrameReader};
 use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
+use super::audit::Audited;
 use super::four_letter::Word;
 use super::handshake::Handshake;
 use super::inbound::Block;
 use super::reply;
 use super::shared::Shared;
+use super::stall::{Stall, Verdict};
 use super::stats::ConnectionStats;
 use crate::auth::Authentication;
 use crate::metrics::{Metrics, Sizes, Traffic};
 use crate::node::{Event, Request};
 use crate::pipeline::gate::{Gate, Lane};
 use crate::pipeline::read::{self, Reader};
+use crate::pipeline::throttle::{LargeRequests, NoRoom};
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Tree;
 use crate::zab::Zxid;
@@ -46,8 +50,10 @@ pub(super) struct Connection {
     /// Its address, and what it has proven since.
     pub(super) identities: Arc<[Id]>,
     gate: Gate<Asked>,
-    /// Writes in the node: their operations, and when they arrived.
-    under_way: VecDeque<(i32, Duration)>,
+    /// Writes in the node.
+    under_way: VecDeque<UnderWay>,
+    /// Its wait in the request throttle.
+    pub(super) stall: Stall,
     /// The beginning of what was not taken in yet: part of a frame, or frames that have to wait.
     pub(super) inbox: BytesMut,
     /// Whole frames are among it.
@@ -93,6 +99,21 @@ struct Asked {
     op: i32,
     body: Bytes,
     arrived: Duration,
+    /// Bytes it counts for among large requests.
+    large: u32,
+    /// It has waited too long in the request throttle.
+    is_refused: bool,
+}
+
+/// A write that the node has not answered.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    pub(super) op: i32,
+    /// Bytes it counts for among large requests.
+    large: u32,
+    pub(super) arrived: Duration,
+    /// Only where an audit is kept.
+    pub(super) audited: Option<Box<Audited>>,
 }
 
 /// What a connection works with while it takes in frames. The tree is there if there are reads among them.
@@ -106,6 +127,8 @@ pub(super) struct Desk<'a> {
     pub(super) now: Duration,
     /// Replies written, by kind.
     pub(super) tally: Tally,
+    /// How many requests the request throttle lets in.
+    pub(super) room: usize,
     /// Sizes of reads, by namespace.
     pub(super) traffic: &'a mut Traffic,
     pub(super) metrics: &'a Metrics,
@@ -137,6 +160,12 @@ pub(super) enum Breach {
     Ahead { seen: Zxid, applied: Zxid },
     #[error("it looks for another ensemble")]
     WrongEnsemble,
+    #[error("too many clients come at once")]
+    Throttled,
+    #[error("too many large requests are under way")]
+    NoRoom,
+    #[error("it waited longer than its session may be silent")]
+    Stale,
 }
 
 /// What stands in front of a frame.
@@ -159,6 +188,13 @@ fn path_read<'a>(op: i32, body: &'a [u8], reply: &[u8]) -> Option<&'a str> {
     std::str::from_utf8(path).ok()
 }
 
+impl Breach {
+    /// The client did what the protocol forbids; others are sent away without their fault.
+    pub(super) fn is_an_error(&self) -> bool {
+        matches!(self, Self::Header | Self::Handshake(_) | Self::Credentials(_))
+    }
+}
+
 impl Connection {
     pub(super) fn new(id: ConnectionId, stream: Rc<TcpStream>, stats: Arc<ConnectionStats>) -> Self {
         let address = crate::auth::identity_of(stats.peer.ip());
@@ -172,6 +208,7 @@ impl Connection {
             under_way: VecDeque::new(),
             inbox: BytesMut::new(),
             is_held_back: false,
+            stall: Stall::default(),
             out: BytesMut::new(),
             touched_round: 0,
             wish: Wish::default(),
@@ -201,7 +238,7 @@ impl Connection {
 
     /// Nothing but its turn is missing to serve what was asked.
     pub(super) fn may_go_on(&self) -> bool {
-        self.is_listening() && (self.is_due() || self.is_held_back)
+        self.is_listening() && (self.is_due() || self.is_held_back && !self.stall.is_waiting())
     }
 
     /// What it could do now.
@@ -212,6 +249,12 @@ impl Connection {
     /// Requests wait in the gate that no write holds up any more.
     pub(super) fn is_due(&self) -> bool {
         self.under_way.is_empty() && !self.gate.is_open()
+    }
+
+    /// What comes next is not too large for what is under way, as far as its beginning tells.
+    pub(super) fn inbox_fits(&self, large: &LargeRequests) -> bool {
+        let len = self.inbox.first_chunk().map_or(0, |len| i32::from_be_bytes(*len));
+        large.check(usize::try_from(len).unwrap_or(0)).is_ok()
     }
 
     /// Writes that the node has not answered.
@@ -237,7 +280,12 @@ impl Connection {
     /// Takes in the frames of `block`, in order, as far as they may be now; the others stay in it.
     pub(super) fn take_in(&mut self, block: &mut Block, desk: &mut Desk<'_>) -> Result<(), Breach> {
         while self.is_listening() {
+            if desk.room == 0 && !block.frames.is_empty() && self.session().is_some() {
+                self.stall.begin(desk.now, desk.metrics);
+                return Ok(());
+            }
             let Some(frame) = block.next_frame() else {
+                self.stall.end();
                 break;
             };
             desk.tally.received += 1;
@@ -253,6 +301,9 @@ impl Connection {
     /// A client that has seen more than this server must not be served by it: it would go back in time.
     fn on_handshake(&mut self, frame: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
         let handshake = Handshake::decode(frame).map_err(Breach::Handshake)?;
+        if !desk.shared.admits(&handshake, desk.now, desk.metrics) {
+            return Err(Breach::Throttled);
+        }
         desk.metrics.connection_request_count.add(1);
         desk.metrics.connection_revalidate_count.add(u64::from(handshake.renews()));
         let seen = handshake.last_zxid_seen();
@@ -276,11 +327,50 @@ impl Connection {
             Some(op) if op.kind() == OpKind::Read => Lane::Read,
             _ => Lane::Write,
         };
-        let asked = Asked { xid, op, body, arrived: desk.now };
+        if !self.is_let_in(desk.shared) {
+            self.refuse(xid, ErrorCode::SessionClosedRequireSaslAuth, desk);
+            self.stage = Stage::Closing;
+            return Ok(());
+        }
+        let mut asked = Asked { xid, op, body, arrived: desk.now, large: 0, is_refused: false };
+        let lane = match self.judge_wait(desk) {
+            Verdict::Drop => return Err(Breach::Stale),
+            // Refusals wait for what was asked before, as reads do.
+            Verdict::Refuse if ![Op::Ping.code(), Op::CloseSession.code()].contains(&op) => {
+                asked.is_refused = true;
+                Lane::Read
+            }
+            _ => lane,
+        };
+        let large = desk.shared.large.begin(frame.len()).map_err(|NoRoom| {
+            desk.metrics.large_requests_rejected.add(1);
+            Breach::NoRoom
+        })?;
+        asked.large = u32::try_from(large).expect("frames are bounded");
         if let Some(asked) = self.gate.arrive(lane, asked) {
             self.serve(session, lane, asked, desk);
         }
         Ok(())
+    }
+
+    /// Where clients must have authenticated, it has.
+    fn is_let_in(&self, shared: &Shared) -> bool {
+        let enforced = shared.config.auth.enforced_schemes.as_ref();
+        enforced
+            .is_none_or(|schemes| self.identities.iter().any(|id| schemes.iter().any(|s| *s == *id.scheme)))
+    }
+
+    fn refuse(&mut self, xid: i32, error: ErrorCode, desk: &mut Desk<'_>) {
+        warn!(peer = %self.stats.peer, ?error, "closed a client that has not authenticated as it must");
+        desk.tally.sent += 1;
+        desk.tally.replies.record(REPLY_HEADER_BYTES);
+        reply::write_header(&mut self.out, xid, Zxid::ZERO, Some(error));
+    }
+
+    fn judge_wait(&self, desk: &Desk<'_>) -> Verdict {
+        let timeout_ms = self.stats.timeout_ms.load(Relaxed).max(0).unsigned_abs();
+        let timeout = Duration::from_millis(timeout_ms.into());
+        self.stall.judge(desk.now, timeout, &desk.shared.config.limits, desk.metrics)
     }
 
     /// Serves what waited for a write that has been answered meanwhile.
@@ -299,7 +389,10 @@ impl Connection {
     fn serve(&mut self, session: SessionId, lane: Lane, asked: Asked, desk: &mut Desk<'_>) {
         match lane {
             Lane::Write => {
-                self.under_way.push_back((asked.op, asked.arrived));
+                let audited = self.audited(session, &asked, desk.shared);
+                let Asked { op, arrived, large, .. } = asked;
+                self.under_way.push_back(UnderWay { op, large, arrived, audited });
+                desk.room = desk.room.saturating_sub(1);
                 desk.shared.queue.began(1);
                 desk.events.push(Event::Write(Request {
                     session,
@@ -310,7 +403,15 @@ impl Connection {
                     identities: Arc::clone(&self.identities),
                 }));
             }
+            Lane::Read if asked.is_refused => {
+                desk.shared.large.end(asked.large as usize);
+                let zxid = desk.tree.map_or_else(|| desk.shared.tree.read().last_zxid(), Tree::last_zxid);
+                reply::write_header(&mut self.out, asked.xid, zxid, Some(ErrorCode::ThrottledOp));
+                desk.tally.replies.record(REPLY_HEADER_BYTES);
+                desk.tally.sent += 1;
+            }
             Lane::Read => {
+                desk.shared.large.end(asked.large as usize);
                 let tree = desk.tree.expect("whoever serves reads holds the tree");
                 let reader = Reader {
                     connection: self.id,
@@ -337,6 +438,19 @@ impl Connection {
                 desk.tally.last = Some((asked.op, asked.xid, tree.last_zxid()));
             }
         }
+    }
+
+    fn audited(&self, session: SessionId, asked: &Asked, shared: &Shared) -> Option<Box<Audited>> {
+        let op = if shared.config.audit { Op::from_code(asked.op)? } else { return None };
+        Audited::is_due(op).then(|| {
+            Box::new(Audited {
+                session,
+                address: self.stats.peer.ip(),
+                identities: Arc::clone(&self.identities),
+                op,
+                body: asked.body.clone(),
+            })
+        })
     }
 
     /// Credentials are judged here and answered at once, ahead of requests that wait.
@@ -407,9 +521,27 @@ impl Connection {
         self.stage = Stage::Closing;
     }
 
-    /// The node's answer to the oldest write under way: its operation, and when that arrived.
-    pub(super) fn on_answered(&mut self) -> Option<(i32, Duration)> {
+    /// It closes: what was under way or waited in the gate is nobody's now. Requests that were not let in yet
+    /// are dropped and counted.
+    pub(super) fn give_up(&mut self, shared: &Shared, metrics: &Metrics) -> VecDeque<UnderWay> {
+        let waiting = self.gate.waiting().map(|asked| asked.large);
+        let under_way = self.under_way.iter().map(|write| write.large);
+        shared.large.end(under_way.chain(waiting).map(|bytes| bytes as usize).sum());
+        let codec = FrameCodec::new(shared.config.limits.request_bytes_max as usize);
+        let mut held_back = Block::take(&mut self.inbox, codec);
+        let mut dropped = self.gate.waiting().count() as u64;
+        while held_back.next_frame().is_some() {
+            dropped += 1;
+        }
+        metrics.stale_requests.add(dropped);
+        metrics.stale_requests_dropped.add(dropped);
+        std::mem::take(&mut self.under_way)
+    }
+
+    /// The node's answer to the oldest write under way.
+    pub(super) fn on_answered(&mut self, shared: &Shared) -> Option<UnderWay> {
         let oldest = self.under_way.pop_front()?;
+        shared.large.end(oldest.large as usize);
         if self.under_way.is_empty() {
             self.under_way = VecDeque::new(); // An idle connection keeps no buffer.
         }

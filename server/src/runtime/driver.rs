@@ -87,12 +87,24 @@ impl Driver {
                 Received::Deadline => events.push(Event::Tick),
                 Received::Closed => return Ok(()),
             }
+            self.gather(&mut events);
             self.check_room(&mut events)?;
             let restore = self.shared.restoring.lock().take();
             if let Some(restore) = restore {
                 self.restore(restore);
             }
             self.handle(&mut events)?;
+        }
+    }
+
+    /// `flushDelay`: a write waits so long for others, to share a sync with them; `maxBatchSize` are enough.
+    fn gather(&self, events: &mut Vec<Event>) {
+        let storage = &self.shared.config.storage;
+        let is_write = |event: &Event| matches!(event, Event::Write(_) | Event::OpenSession { .. });
+        if !storage.flush_delay.is_zero() && events.iter().any(is_write) {
+            let until = self.shared.clock.monotonic() + storage.flush_delay;
+            let enough = if storage.batch_max == 0 { usize::MAX } else { storage.batch_max as usize };
+            self.shared.queue.gather(events, self.shared.clock.instant(until), enough);
         }
     }
 

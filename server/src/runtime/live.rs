@@ -62,6 +62,10 @@ impl ServerView for Shared {
             global_sessions: gauge(self.status.lock().sessions),
             open_file_descriptor_count: open_files(),
             max_file_descriptor_count: open_files_max(),
+            connection_drop_probability: self
+                .connection_throttle
+                .as_ref()
+                .map_or(0.0, |throttle| throttle.lock().drop_probability()),
             auth_failed_count: gauge(statistics.auth_failures),
             last_client_response_size: reply_sizes.map_or(-1, |[last, _, _]| gauge(last)),
             min_client_response_size: reply_sizes.map_or(-1, |[_, min, _]| gauge(min)),

@@ -14,6 +14,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod clock;
 mod connection;
 mod driver;
@@ -32,6 +33,7 @@ mod server;
 mod shard;
 mod shared;
 mod snapshots;
+mod stall;
 mod startup;
 pub mod stats;
 #[cfg(test)]

@@ -92,6 +92,23 @@ impl NodeQueue {
         Received::Events(state.since)
     }
 
+    /// Adds what comes until then to `batch`, or until that is `enough`.
+    pub(crate) fn gather(&self, batch: &mut Vec<Event>, until: Instant, enough: usize) {
+        let mut state = self.state.lock();
+        loop {
+            batch.append(&mut state.events);
+            if batch.len() >= enough || state.closed {
+                return;
+            }
+            state.node_sleeps = true;
+            if self.arrived.wait_until(&mut state, until).timed_out() {
+                state.node_sleeps = false;
+                batch.append(&mut state.events);
+                return;
+            }
+        }
+    }
+
     /// Lets the node take what is there, and then see [`Received::Closed`].
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
@@ -128,6 +145,20 @@ mod tests {
         assert_eq!(events.len(), 2);
         events.clear();
         assert_eq!(queue.receive(&mut events, None), Received::Closed);
+    }
+
+    #[test]
+    fn a_batch_grows_until_it_is_enough_or_its_time_is_up() {
+        let clock = Clock::start();
+        let queue = NodeQueue::new(clock);
+        queue.send(&mut vec![Event::Tick, Event::Tick]);
+        let mut batch = vec![Event::Tick];
+        queue.gather(&mut batch, clock.instant(Duration::from_secs(3600)), 3);
+        assert_eq!(batch.len(), 3, "enough at once");
+        queue.gather(&mut batch, clock.instant(clock.monotonic()), 9);
+        assert_eq!(batch.len(), 3, "nothing came");
+        queue.close();
+        queue.gather(&mut batch, clock.instant(Duration::from_secs(3600)), 9);
     }
 
     #[test]

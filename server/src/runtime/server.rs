@@ -10,6 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
 use tracing::info;
 
+use super::audit::{self, Outcome};
 use super::clock::Clock;
 use super::driver::{CUTS_WAITING_MAX, Driver, run_or_die};
 use super::http::Http;
@@ -73,6 +74,16 @@ impl Server {
     /// # Errors
     /// Nothing runs then.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let is_audited = config.audit;
+        let started = Self::launch(config);
+        if is_audited {
+            let outcome = if started.is_ok() { Outcome::Success } else { Outcome::Failure };
+            audit::report_server("serverStart", outcome);
+        }
+        started
+    }
+
+    fn launch(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let client = config.client.clone().ok_or(StartError::NoPort)?;
         let Started { lock, tree, store, log, node_config, hash_seed, recovery } =
@@ -126,6 +137,9 @@ impl Server {
     /// Sessions live on, for clients to come back to.
     pub fn stop(self) {
         self.shared.is_serving.store(false, Relaxed);
+        if self.shared.config.audit {
+            audit::report_server("serverStop", Outcome::Invoked);
+        }
         drop(self.stop_listening);
         join(self.listener);
         self.shared.mailboxes.iter().for_each(|mailbox| mailbox.stop());

@@ -9,6 +9,7 @@ use slab::Slab;
 
 use super::clock::Clock;
 use super::four_letter::TraceMask;
+use super::handshake::Handshake;
 use super::listener::Doorkeeper;
 use super::mailbox::Mailbox;
 use super::queue::NodeQueue;
@@ -18,7 +19,7 @@ use crate::auth::Schemes;
 use crate::config::Config;
 use crate::metrics::{Metrics, Registry};
 use crate::node::Status;
-use crate::pipeline::throttle::Throttle;
+use crate::pipeline::throttle::{ConnectionThrottle, LargeRequests, Throttle};
 use crate::session::ConnectionId;
 use crate::tree::Tree;
 use crate::watch::Watches;
@@ -38,6 +39,9 @@ pub(crate) struct Shared {
     pub(crate) watches: Mutex<Watches>,
     pub(crate) queue: NodeQueue,
     pub(crate) throttle: Throttle,
+    /// Where too many clients could come at once.
+    pub(crate) connection_throttle: Option<Mutex<ConnectionThrottle>>,
+    pub(crate) large: LargeRequests,
     /// One a shard.
     pub(crate) mailboxes: Box<[Mailbox]>,
     /// One a shard.
@@ -87,7 +91,17 @@ impl Shared {
         let connections_max = limits.connections_max.map_or(0, |max| max as usize);
         let registry = Registry::default();
         Self {
-            throttle: Throttle { outstanding_max: limits.outstanding_max as usize },
+            throttle: Throttle {
+                outstanding_max: limits.outstanding_max as usize,
+                requests_max: limits.request_throttle.requests_max.map(|max| max as usize),
+            },
+            connection_throttle: limits
+                .connection_throttle
+                .map(|config| Mutex::new(ConnectionThrottle::new(config, clock.monotonic(), hash_seed))),
+            large: LargeRequests::new(
+                limits.large_request_bytes.map(|bytes| bytes as usize),
+                limits.large_requests_bytes_max as usize,
+            ),
             doorkeeper: Arc::new(Doorkeeper::new(per_address_max, connections_max)),
             config,
             schemes,
@@ -107,6 +121,23 @@ impl Shared {
             last_snapshot: Mutex::default(),
             began_ms: Clock::wall_ms(),
         }
+    }
+
+    /// Whether one more client may come.
+    pub(super) fn admits(&self, handshake: &Handshake, now: Duration, metrics: &Metrics) -> bool {
+        let (is_admitted, deficit) = match &self.connection_throttle {
+            None => (true, 0),
+            Some(throttle) => {
+                let mut throttle = throttle.lock();
+                (throttle.admit(handshake.renews(), now), throttle.deficit())
+            }
+        };
+        if is_admitted {
+            metrics.connection_token_deficit.record(deficit);
+        } else {
+            metrics.connection_rejected.add(1);
+        }
+        is_admitted
     }
 
     /// About what the wall clock shows when the other shows `monotonic`. For display.

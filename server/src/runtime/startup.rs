@@ -96,7 +96,12 @@ fn node_config(config: &Config) -> NodeConfig {
         enforce_quota: znodes.enforce_quota,
         reconfig: config.ensemble.reconfig_enabled,
         list_closed_paths: znodes.close_session_lists_ephemerals,
-        cuts: CutPolicy { txns_max: u64::from(config.storage.snapshot_txns), ..CutPolicy::default() },
+        audit: config.audit,
+        cuts: CutPolicy {
+            txns_max: u64::from(config.storage.snapshot_txns),
+            log_bytes_max: config.storage.snapshot_log_bytes,
+            ..CutPolicy::default()
+        },
         reaper: ReaperConfig {
             interval: znodes.container_check_interval,
             per_minute_max: znodes.containers_per_minute_max,

@@ -154,7 +154,12 @@ impl World {
     }
 
     fn config(&mut self) -> NodeConfig {
-        let cuts = CutPolicy { txns_max: 40, dirty_max: self.dice.random_range(5..60), unwritten_max: 4 };
+        let cuts = CutPolicy {
+            txns_max: 40,
+            dirty_max: self.dice.random_range(5..60),
+            unwritten_max: 4,
+            ..CutPolicy::default()
+        };
         NodeConfig { cuts, tick: Duration::from_millis(500), extended_types: false, ..NodeConfig::default() }
     }
 

@@ -223,11 +223,12 @@ fn cuts_come_by_txns_or_by_dirty_znodes_and_wait_for_the_store() {
         }
         world
     };
-    let policy = CutPolicy { txns_max: 5, dirty_max: 1000, unwritten_max: 100 };
+    let policy = CutPolicy { txns_max: 5, dirty_max: 1000, unwritten_max: 100, ..CutPolicy::default() };
     assert_eq!(cuts(policy).server.cuts.len(), 4);
-    let policy = CutPolicy { txns_max: 1000, dirty_max: 5, unwritten_max: 100 };
+    let policy = CutPolicy { txns_max: 1000, dirty_max: 5, unwritten_max: 100, ..CutPolicy::default() };
     assert!(cuts(policy).server.cuts.len() >= 4);
-    let mut world = cuts(CutPolicy { txns_max: 5, dirty_max: 1000, unwritten_max: 1 });
+    let mut world =
+        cuts(CutPolicy { txns_max: 5, dirty_max: 1000, unwritten_max: 1, ..CutPolicy::default() });
     assert_eq!(world.server.cuts.len(), 1);
     let written = world.server.cuts[0].zxid;
     world.server.run([Event::SnapshotWritten(written)]);

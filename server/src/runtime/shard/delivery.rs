@@ -34,19 +34,23 @@ impl Shard {
             Delivery::Reply { connection: id, xid, zxid, error, body, close } => {
                 let Some(connection) = state.connection_to_write(id) else {
                     self.ledger().metrics.stale_replies.add(1);
+                    state.audit_orphan(id, error.is_some(), &body, &self.shared.schemes);
                     return;
                 };
+                let Some(write) = connection.on_answered(&self.shared) else {
+                    return;
+                };
+                if let Some(audited) = &write.audited {
+                    audited.report(error.is_some(), &body, &self.shared.schemes);
+                }
                 let before = connection.out.len();
                 reply::write_answer(&mut connection.out, xid, zxid, error, body);
                 let size = connection.out.len() - before - FRAME_LENGTH_BYTES;
-                let Some((op, arrived)) = connection.on_answered() else {
-                    return;
-                };
                 if close {
                     connection.stage = Stage::Closing;
                 }
                 self.shared.queue.ended(1);
-                self.book_write(connection, (op, xid, zxid), size, arrived, now);
+                self.book_write(connection, (write.op, xid, zxid), size, write.arrived, now);
                 state.dirty.push(id);
             }
             Delivery::Notification { connections, zxid, event, path, acl } => {

@@ -7,7 +7,7 @@ mod delivery;
 mod timing;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,15 +24,16 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::clock::Clock;
-use super::connection::{Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally, Wish};
+use super::connection::{Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally, UnderWay, Wish};
 use super::four_letter::{self, Word};
 use super::inbound::Block;
 use super::listener::Accepted;
 use super::mailbox::{Mail, Mailbox};
 use super::shared::{Ledger, Shared};
 use super::stats::ConnectionStats;
+use crate::auth::Schemes;
 use crate::metrics::Traffic;
-use crate::node::Event;
+use crate::node::{Event, ReplyBody};
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Tree;
 
@@ -54,6 +55,8 @@ pub(super) struct Shard {
     touched: Notify,
     awaiting: Notify,
     gathered: Notify,
+    /// The first connection that waits to be let in.
+    stalled: Notify,
 }
 
 struct State {
@@ -68,6 +71,10 @@ struct State {
     /// Connections that this turn has given something.
     dirty: Vec<ConnectionId>,
     mail: Mail,
+    /// Connections whose requests wait to be let in.
+    stalled: Vec<ConnectionId>,
+    /// Writes that are under way although their connections have gone: the audit must tell of them.
+    orphans: HashMap<ConnectionId, VecDeque<UnderWay>>,
     /// Sizes of this turn's reads, by namespace.
     traffic: Traffic,
     touched: Vec<SessionId>,
@@ -84,6 +91,7 @@ pub(super) fn run(shared: &Arc<Shared>, index: u8) -> io::Result<()> {
         tokio::task::spawn_local(Rc::clone(&shard).report_touches());
         tokio::task::spawn_local(Rc::clone(&shard).enforce_deadlines());
         tokio::task::spawn_local(Rc::clone(&shard).send_events());
+        tokio::task::spawn_local(Rc::clone(&shard).wait_out_stalls());
         loop {
             shard.mailbox().arrival().await;
             if shard.on_mail() {
@@ -105,6 +113,8 @@ impl Shard {
             events: Vec::new(),
             dirty: Vec::new(),
             mail: Mail::default(),
+            stalled: Vec::new(),
+            orphans: HashMap::new(),
             traffic: Traffic::default(),
             touched: Vec::new(),
             touch_round: 1,
@@ -117,6 +127,7 @@ impl Shard {
             touched: Notify::new(),
             awaiting: Notify::new(),
             gathered: Notify::new(),
+            stalled: Notify::new(),
         }
     }
 
@@ -294,18 +305,27 @@ impl Shard {
             events,
             now: arrived,
             tally: Tally::default(),
+            room: self.shared.throttle.room(self.shared.queue.in_flight()),
             traffic,
             metrics,
         };
         if desk.tree.is_some() {
             connection.resume(&mut desk);
         }
-        let taken = connection.take_in(&mut block, &mut desk);
+        let mut taken = connection.take_in(&mut block, &mut desk);
+        if taken.is_ok() && self.shared.large.is_on() && !connection.inbox_fits(&self.shared.large) {
+            metrics.large_requests_rejected.add(1);
+            taken = Err(Breach::NoRoom);
+        }
         let tally = desk.tally;
         drop(tree);
         let ended =
             block.is_broken && block.frames.is_empty() && !matches!(connection.stage, Stage::Opening { .. });
         connection.put_back(block);
+        if connection.stall.is_waiting() {
+            state.stalled.push(id);
+            self.stalled.notify_one();
+        }
         self.book(connection, tally, arrived);
         metrics.read_per_namespace.take(traffic);
         self.touch(state, id);
@@ -345,12 +365,17 @@ impl Shard {
             let peer = connection.stats.peer;
             match breach {
                 Some(breach @ Breach::Ahead { .. }) => warn!(%peer, %breach, "refused a client"),
-                Some(breach) => debug!(%peer, %breach, "closed a connection"),
-                None => debug!(%peer, breach = "a frame of an impossible length", "closed a connection"),
+                Some(breach) => {
+                    self.ledger().metrics.protocol_errors_total.add(u64::from(breach.is_an_error()));
+                    debug!(%peer, %breach, "closed a connection");
+                }
+                None => {
+                    self.ledger().metrics.protocol_errors_total.add(1);
+                    debug!(%peer, breach = "a frame of an impossible length", "closed a connection");
+                }
             }
             // Replies to what came before the breach are still written.
             connection.stage = Stage::Closing;
-            self.ledger().metrics.protocol_errors_total.add(1);
         }
     }
 
@@ -391,6 +416,7 @@ impl Shard {
     /// Connections whose writes were answered, whose handshake ended, or who listen again go on with what they
     /// asked meanwhile.
     fn serve_waiting(&self, state: &mut State) {
+        self.retry_stalled(state);
         let is_waiting = |connection: &mut Connection| connection.may_go_on();
         let waiting: Vec<_> = state
             .dirty
@@ -443,6 +469,10 @@ impl Shard {
         }
         let mut connection = state.connections.remove(id.slot as usize);
         self.shared.queue.ended(connection.writes_under_way());
+        let orphans = connection.give_up(&self.shared, &self.ledger().metrics);
+        if self.shared.config.audit && !orphans.is_empty() {
+            state.orphans.insert(id, orphans);
+        }
         self.ledger().connections.lock().remove(state.ledger_keys[id.slot as usize]);
         self.shared.watches.lock().drop_connection(id);
         state.events.push(Event::Disconnected { connection: id });
@@ -451,6 +481,19 @@ impl Shard {
 }
 
 impl State {
+    /// A write is answered whose connection has gone.
+    fn audit_orphan(&mut self, id: ConnectionId, is_refused: bool, body: &ReplyBody, schemes: &Schemes) {
+        let Some(writes) = self.orphans.get_mut(&id) else {
+            return;
+        };
+        if let Some(audited) = writes.pop_front().and_then(|write| write.audited) {
+            audited.report(is_refused, body, schemes);
+        }
+        if writes.is_empty() {
+            self.orphans.remove(&id);
+        }
+    }
+
     fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
     }

@@ -63,6 +63,31 @@ impl Shard {
         }
     }
 
+    /// Requests that wait to be let in are looked at again when writes of this shard's connections are answered;
+    /// others' may have been meanwhile.
+    pub(super) async fn wait_out_stalls(self: Rc<Self>) {
+        loop {
+            self.stalled.notified().await;
+            while !self.state.borrow().stalled.is_empty() {
+                tokio::time::sleep(self.shared.config.limits.request_throttle.stall).await;
+                self.finish(&mut self.state.borrow_mut());
+            }
+        }
+    }
+
+    /// Has connections that wait to be let in try again, if there is room.
+    pub(super) fn retry_stalled(&self, state: &mut State) {
+        if state.stalled.is_empty() || self.shared.throttle.room(self.shared.queue.in_flight()) == 0 {
+            return;
+        }
+        for id in std::mem::take(&mut state.stalled) {
+            if let Some(connection) = state.connection(id) {
+                connection.stall.retry();
+                state.dirty.push(id);
+            }
+        }
+    }
+
     fn on_deadline(&self, id: ConnectionId) {
         let state = &mut *self.state.borrow_mut();
         state.deadlines.pop_front();

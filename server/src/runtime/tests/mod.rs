@@ -1,9 +1,12 @@
 //! A server in this process, and clients that speak bare frames to it over real sockets.
 
+mod audit;
 mod handshake;
 mod limits;
+mod metrics;
 mod order;
 mod restart;
+mod throttles;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,8 +17,8 @@ use bytes::{Bytes, BytesMut};
 use jute::data::Acl;
 use jute::frame::write_frame;
 use jute::proto::{
-    ConnectRequest, ConnectResponse, ConnectTail, CreateRequest, GetDataRequest, ReplyHeader, RequestHeader,
-    SetDataRequest,
+    AuthPacket, ConnectRequest, ConnectResponse, ConnectTail, CreateRequest, GetDataRequest, ReplyHeader,
+    RequestHeader, SetDataRequest,
 };
 use jute::{Jute, Op, Reader, Ustring};
 use tempfile::TempDir;
@@ -177,6 +180,12 @@ impl Client {
         self.send(request);
         self.reply()
     }
+}
+
+/// Credentials.
+fn auth(scheme: &str, auth: &'static [u8]) -> BytesMut {
+    let packet = AuthPacket { auth_type: 0, scheme: scheme.into(), auth: Some(auth.into()) };
+    request(jute::proto::xid::AUTH, Op::Auth.code(), |out| packet.encode(out))
 }
 
 fn request(xid: i32, op: i32, body: impl FnOnce(&mut BytesMut)) -> BytesMut {
