@@ -166,6 +166,14 @@ impl Node {
         &mut self.gone_with_session
     }
 
+    /// When each session expires if nobody is heard from, in milliseconds of [`Now::monotonic`].
+    #[must_use]
+    pub fn session_expiries(&self) -> Vec<(SessionId, u64)> {
+        let mut expiries: Vec<_> = self.sessions.expiries().collect();
+        expiries.sort_unstable();
+        expiries
+    }
+
     /// Where the node stands.
     #[must_use]
     pub fn status(&self) -> Status {

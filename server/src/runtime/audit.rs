@@ -12,6 +12,7 @@ use jute::proto::{CreateRequest, CreateTtlRequest, DeleteRequest, SetAclRequest,
 use jute::{CreateMode, Jute, Op, Ustring};
 use tracing::{error, info};
 
+use super::four_letter::user_name;
 use crate::auth::Schemes;
 use crate::node::ReplyBody;
 use crate::session::SessionId;
@@ -162,7 +163,7 @@ impl Deed {
 pub(super) fn report_ephemeral(session: SessionId, path: &str) {
     let fields = [
         ("session", Some(session.to_string())),
-        ("user", Some(server_user())),
+        ("user", Some(user_name())),
         ("operation", Some("ephemeralZNodeDeletionOnSessionCloseOrExpire".to_owned())),
         ("znode", Some(path.to_owned())),
     ];
@@ -171,13 +172,8 @@ pub(super) fn report_ephemeral(session: SessionId, path: &str) {
 
 /// The server starts or stops.
 pub(super) fn report_server(operation: &'static str, outcome: Outcome) {
-    let fields = [("user", Some(server_user())), ("operation", Some(operation.to_owned()))];
+    let fields = [("user", Some(user_name())), ("operation", Some(operation.to_owned()))];
     log(&line(&fields, outcome), outcome);
-}
-
-/// Who runs this process.
-fn server_user() -> String {
-    std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string())
 }
 
 fn line(fields: &[(&str, Option<String>)], outcome: Outcome) -> String {

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::account::Account;
 use super::mailbox::Mailbox;
 use super::queue::Received;
-use super::restore::{Restore, SnapshotWork};
+use super::restore::{Errand, Restore, SnapshotWork};
 use super::shared::Shared;
 use crate::node::{Action, Delivery, Event, Node};
 use crate::session::ConnectionId;
@@ -89,9 +89,9 @@ impl Driver {
             }
             self.gather(&mut events);
             self.check_room(&mut events)?;
-            let restore = self.shared.restoring.lock().take();
-            if let Some(restore) = restore {
-                self.restore(restore);
+            let errands = std::mem::take(&mut *self.shared.errands.lock());
+            for errand in errands {
+                self.run_errand(errand);
             }
             self.handle(&mut events)?;
         }
@@ -143,6 +143,14 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    fn run_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Restore(restore) => self.restore(restore),
+            // Whoever asked may have gone.
+            Errand::Expiries(answer) => drop(answer.send(self.node.session_expiries())),
+        }
     }
 
     /// Serves another tree from now on; see [`restore`](super::restore).

@@ -6,13 +6,14 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use jute::Op;
-use jute::data::{Id, perms};
+use jute::data::perms;
 
 use super::four_letter::TraceMask;
-use super::restore::Restore;
+use super::restore::{Errand, Restore};
 use super::shared::Shared;
 use super::stats::{ConnectionStats, Latency, ReplySizes};
 use super::tree_file;
@@ -28,6 +29,9 @@ use crate::session::{ConnectionId, SessionId};
 use crate::storage::DataDirs;
 use crate::tree::Tree;
 use crate::zab::Zxid;
+
+/// How long a page waits for what only the node's thread knows: a slow disk must not hold up other clients.
+const NODE_PATIENCE: Duration = Duration::from_millis(500);
 
 impl ServerView for Shared {
     fn config(&self) -> &Config {
@@ -111,8 +115,9 @@ impl ServerView for Shared {
     }
 
     fn connections(&self) -> Vec<ConnectionInfo> {
+        let patience = self.config.limits.sessionless_timeout;
         let of_shard = |ledger: &super::shared::Ledger| -> Vec<ConnectionInfo> {
-            ledger.connections.lock().iter().map(|(_, (_, stats))| connection_info(stats)).collect()
+            ledger.connections.lock().iter().map(|(_, (_, stats))| connection_info(stats, patience)).collect()
         };
         self.ledgers.iter().flat_map(of_shard).collect()
     }
@@ -123,14 +128,18 @@ impl ServerView for Shared {
         }
     }
 
-    /// Sessions expire where nobody is heard from: those of connected clients are shown as renewed now.
+    /// The node knows. Should it be too busy to say so, nothing is shown.
     fn sessions(&self) -> Vec<SessionInfo> {
-        let now_ms = self.wall_ms(self.clock.monotonic());
-        let tree = self.tree.read();
-        let mut sessions: Vec<_> = tree
-            .sessions()
-            .map(|(id, timeout_ms)| SessionInfo { id, expires_ms: now_ms + i64::from(timeout_ms) })
-            .collect();
+        let (answer, expiries) = sync_channel(1);
+        self.errands.lock().push(Errand::Expiries(answer));
+        // The node's thread looks when it wakes.
+        self.queue.send(&mut vec![Event::Tick]);
+        let expiries = expiries.recv_timeout(NODE_PATIENCE).unwrap_or_default();
+        let shown = |(id, expires_ms)| SessionInfo {
+            id,
+            expires_ms: self.wall_ms(Duration::from_millis(expires_ms)),
+        };
+        let mut sessions: Vec<_> = expiries.into_iter().map(shown).collect();
         sessions.sort_unstable_by_key(|session| (session.expires_ms, session.id));
         sessions
     }
@@ -160,11 +169,11 @@ impl ServerView for Shared {
     }
 
     fn data_dir_bytes(&self) -> u64 {
-        bytes_below(&self.dirs().snapshots(), |name| !name.starts_with("log."))
+        bytes_below(&self.dirs().snapshots())
     }
 
     fn log_dir_bytes(&self) -> u64 {
-        bytes_below(&self.dirs().logs(), |name| name.starts_with("log."))
+        bytes_below(&self.dirs().logs())
     }
 
     fn last_snapshot(&self) -> Option<(Zxid, i64)> {
@@ -179,10 +188,17 @@ impl ServerView for Shared {
         let Authentication::Accepted(proven) = self.schemes.authenticate(scheme, auth) else {
             return Err(Refusal::NotAuthenticated);
         };
-        let identities: Vec<Id> = std::iter::once(crate::auth::identity_of(address)).chain(proven).collect();
+        // As in Java, the address counts only for those who refer to it.
+        let identities = if scheme == "ip" { vec![crate::auth::identity_of(address)] } else { proven };
+        if identities.is_empty() {
+            return Err(Refusal::NotAuthenticated);
+        }
         let tree = self.tree.read();
         let root = tree.find("/").ok_or(Refusal::NotAuthorized)?;
-        self.schemes.check(root.acl(), perms::ALL, &identities).map_err(|_| Refusal::NotAuthorized)
+        let may = |wanted| self.schemes.check(root.acl(), wanted, &identities).is_ok();
+        let may_all =
+            [perms::READ, perms::WRITE, perms::CREATE, perms::DELETE, perms::ADMIN].into_iter().all(may);
+        if may_all { Ok(()) } else { Err(Refusal::NotAuthorized) }
     }
 
     fn snapshot(&self) -> io::Result<Snapshot> {
@@ -192,9 +208,7 @@ impl ServerView for Shared {
     fn restore(&self, snapshot: &mut dyn Read) -> io::Result<Zxid> {
         let options = self.tree.read().options().clone();
         let (restore, outcome) = Restore::new(tree_file::read(snapshot, options)?);
-        if self.restoring.lock().replace(restore).is_some() {
-            tracing::warn!("a restore took the place of one that had not begun");
-        }
+        self.errands.lock().push(Errand::Restore(restore));
         // The node's thread looks when it wakes.
         self.queue.send(&mut vec![Event::Tick]);
         outcome.wait()
@@ -243,7 +257,8 @@ fn request_stats<'a>(latencies: impl Iterator<Item = &'a Latency>) -> RequestSta
     RequestStats { min_ms: millis(min.unwrap_or_default()), average_ms, max_ms: millis(max) }
 }
 
-fn connection_info(stats: &ConnectionStats) -> ConnectionInfo {
+/// `patience` is how long it may stay without a session; Java looks after connections that often.
+fn connection_info(stats: &ConnectionStats, patience: Duration) -> ConnectionInfo {
     let session = match stats.session.load(Relaxed) {
         0 => None,
         session => Some(SessionId(session)),
@@ -260,7 +275,11 @@ fn connection_info(stats: &ConnectionStats) -> ConnectionInfo {
         packets_received: stats.received.count(),
         packets_sent: stats.sent.count(),
         established_ms: stats.established_ms,
-        expires_ms: stats.established_ms.max(last_response_ms) + i64::from(timeout_ms),
+        expires_ms: {
+            let patience = gauge(patience.as_millis()).max(1);
+            let allowed = if session.is_some() { i64::from(timeout_ms) } else { patience };
+            (stats.established_ms.max(last_response_ms) + allowed) / patience * patience + patience
+        },
         session,
         timeout_ms,
         last_operation: short_name(last_op),
@@ -308,15 +327,15 @@ fn short_name(code: i32) -> &'static str {
     }
 }
 
-/// All files below `dir` whose names are `wanted`.
-fn bytes_below(dir: &Path, wanted: impl Fn(&str) -> bool + Copy) -> u64 {
+/// All files below `dir`. Where logs and snapshots share a directory, both count for both, as in Java.
+fn bytes_below(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else {
         return 0;
     };
     let bytes_of = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path(), wanted),
-        Ok(metadata) if wanted(&entry.file_name().to_string_lossy()) => metadata.len(),
-        _ => 0,
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
     };
     entries.flatten().map(bytes_of).sum()
 }

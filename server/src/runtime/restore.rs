@@ -8,6 +8,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use crate::session::SessionId;
 use crate::storage;
 use crate::tree::{Cut, Tree};
 use crate::zab::Zxid;
@@ -30,6 +31,15 @@ impl Restore {
     pub(super) fn split(self) -> (Tree, SyncSender<storage::Result<Zxid>>) {
         (self.tree, self.outcome)
     }
+}
+
+/// What the node's thread does between two batches, when somebody asks.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Serve another tree.
+    Restore(Restore),
+    /// Tell when each session expires, in milliseconds of the server's clock.
+    Expiries(SyncSender<Vec<(SessionId, u64)>>),
 }
 
 /// How a restore ended.
@@ -62,7 +72,6 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::runtime::{Server, tree_file};
-    use crate::session::SessionId;
     use crate::storage::DataDirs;
     use crate::storage::java_snapshot::Compression;
     use crate::tree::{TreeLoader, TreeOptions, ZnodeRecord, to_data};

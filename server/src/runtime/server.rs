@@ -86,7 +86,7 @@ impl Server {
     fn launch(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let client = config.client.clone().ok_or(StartError::NoPort)?;
-        let Started { lock, tree, store, log, node_config, hash_seed, recovery } =
+        let Started { lock, tree, store, log, node_config, hash_seed, recovery, snapshot } =
             startup::load(&config, clock)?;
         let loading = clock.monotonic();
         let listener = listen(
@@ -98,6 +98,7 @@ impl Server {
         let node = Node::new(node_config.clone(), &tree, clock.now());
         let shards = shards_on(std::thread::available_parallelism().map_or(1, usize::from));
         let shared = Arc::new(Shared::new(config, node_config.schemes, clock, tree, shards, hash_seed));
+        *shared.last_snapshot.lock() = snapshot;
         startup::report(&recovery, loading, &shared.registry.thread());
         let view: Arc<dyn ServerView> = Arc::clone(&shared) as Arc<dyn ServerView>;
         let http = Http::start(&view).map_err(StartError::Http)?;

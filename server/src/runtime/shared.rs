@@ -13,7 +13,7 @@ use super::handshake::Handshake;
 use super::listener::Doorkeeper;
 use super::mailbox::Mailbox;
 use super::queue::NodeQueue;
-use super::restore::Restore;
+use super::restore::Errand;
 use super::stats::{ConnectionStats, ShardStats};
 use crate::auth::Schemes;
 use crate::config::Config;
@@ -55,8 +55,8 @@ pub(crate) struct Shared {
     pub(crate) is_serving: AtomicBool,
     /// The disk is short of room: writes that grow are refused.
     pub(crate) disk_short: AtomicBool,
-    /// A tree to be served in place of this one, until the node's thread takes it.
-    pub(super) restoring: Mutex<Option<Restore>>,
+    /// What the node's thread is to do when it wakes.
+    pub(super) errands: Mutex<Vec<Errand>>,
     /// The newest snapshot's zxid, and when it was written, in seconds since 1970.
     pub(crate) last_snapshot: Mutex<Option<(Zxid, i64)>>,
     /// The wall clock when the other began.
@@ -117,7 +117,7 @@ impl Shared {
             slow_syncs: AtomicU64::new(0),
             is_serving: AtomicBool::new(true),
             disk_short: AtomicBool::new(false),
-            restoring: Mutex::default(),
+            errands: Mutex::default(),
             last_snapshot: Mutex::default(),
             began_ms: Clock::wall_ms(),
         }

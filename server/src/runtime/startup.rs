@@ -1,8 +1,9 @@
 //! From a directory to a tree, and from zoo.cfg to what each part wants to know.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::info;
 
@@ -18,6 +19,7 @@ use crate::storage::{
     SnapshotStore, TxnLog, recover,
 };
 use crate::tree::{Tree, TreeOptions};
+use crate::zab::Zxid;
 
 /// What the threads begin with.
 pub(super) struct Started {
@@ -28,6 +30,8 @@ pub(super) struct Started {
     pub(super) node_config: NodeConfig,
     pub(super) hash_seed: u64,
     pub(super) recovery: RecoveryStats,
+    /// The stored snapshot's zxid, and when it was written, in seconds since 1970.
+    pub(super) snapshot: Option<(Zxid, i64)>,
 }
 
 /// Locks the directories, loads the newest snapshot, and replays the log behind it.
@@ -39,6 +43,7 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     let mut store = RocksStore::open(&dirs.database())?;
     let recovered = recover(&disk, &mut store, &dirs, &recovery_options(config, hash_seed))?;
     let tree = recovered.tree;
+    let snapshot = store.durable().map(|zxid| (zxid, written_at(&dirs.database())));
     let options = LogOptions {
         dir: dirs.logs(),
         preallocate_bytes: config.storage.preallocate_bytes,
@@ -61,6 +66,7 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
         node_config: node_config(config),
         hash_seed,
         recovery: recovered.stats,
+        snapshot,
     })
 }
 
@@ -128,6 +134,13 @@ fn schemes(config: &Config) -> Schemes {
 
 fn millis(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// When files came to `dir` or went last.
+fn written_at(dir: &Path) -> i64 {
+    let modified = std::fs::metadata(dir).and_then(|metadata| metadata.modified()).ok();
+    let since_1970 = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// How the start went, as metrics.

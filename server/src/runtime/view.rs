@@ -43,9 +43,9 @@ pub trait ServerView: Send + Sync {
     fn watches(&self) -> Vec<Watch>;
     /// The newest digests of the tree: zxid and digest.
     fn digests(&self) -> Vec<(Zxid, u64)>;
-    /// Bytes of snapshots.
+    /// Bytes where snapshots are.
     fn data_dir_bytes(&self) -> u64;
-    /// Bytes of log files.
+    /// Bytes where the log is.
     fn log_dir_bytes(&self) -> u64;
     /// The newest snapshot's zxid, and when it was written, in seconds since 1970.
     fn last_snapshot(&self) -> Option<(Zxid, i64)>;

@@ -187,6 +187,11 @@ impl Sessions {
         self.buckets.next_ms()
     }
 
+    /// When each expires, in no order.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = (SessionId, u64)> {
+        self.by_id.iter().map(|(id, known)| (*id, known.expires_ms))
+    }
+
     /// How many there are, closing ones included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -60,7 +60,7 @@ pub(super) fn router(view: Arc<dyn ServerView>) -> Router {
     Router::new()
         .route(&url, any(index))
         .route(&format!("{url}/"), any(index))
-        .route(&format!("{url}/{{name}}"), any(run))
+        .route(&format!("{url}/{{*name}}"), any(run))
         .with_state(Arc::new(shared))
 }
 
@@ -108,10 +108,11 @@ async fn transfer_tree(
     let Some(authorization) = call.headers.get(header::AUTHORIZATION) else {
         return refusal(StatusCode::UNAUTHORIZED, name, "Auth info is missing for the command");
     };
-    let (scheme, auth) = match authorization.to_str().unwrap_or_default().split_once(' ') {
-        Some((scheme, auth)) => (scheme, Some(auth.as_bytes())),
-        None => (authorization.to_str().unwrap_or_default(), None),
-    };
+    let mut words = authorization.to_str().unwrap_or_default().split(' ');
+    let (scheme, auth) = (words.next().unwrap_or_default(), words.next().map(str::as_bytes));
+    if words.next().is_some() {
+        return refusal(StatusCode::UNAUTHORIZED, name, "Not authenticated");
+    }
     match shared.view.authorize(call.address, scheme, auth) {
         Ok(()) => {}
         Err(Refusal::NotAuthenticated) => {

@@ -44,6 +44,7 @@ fn answers_are_those_of_java() {
     let table = [
         ("ruok", "{\n  \"command\" : \"ruok\",\n  \"error\" : null\n}"),
         ("nosuch", "{\n  \"command\" : \"nosuch\",\n  \"error\" : \"Unknown command: nosuch\"\n}"),
+        ("ruok/x", "{\n  \"command\" : \"ruok/x\",\n  \"error\" : \"Unknown command: ruok/x\"\n}"),
         ("lead", "{\n  \"error\" : \"server is not initialized\",\n  \"command\" : \"leader\"\n}"),
         ("isro", "{\n  \"read_only\" : false,\n  \"command\" : \"is_read_only\",\n  \"error\" : null\n}"),
         (
@@ -166,6 +167,7 @@ fn a_snapshot_goes_only_to_those_who_may_have_it() {
     assert!(body.contains("Auth info is missing for the command"), "{body}");
     assert_eq!(status(&snapshot("Authorization: nosuch x\r\n", "").0), "401");
     assert_eq!(status(&snapshot("Authorization: digest root:wrong\r\n", "").0), "403");
+    assert_eq!(status(&snapshot("Authorization: digest root:secret more\r\n", "").0), "401");
 
     let (head, body) = snapshot("Authorization: digest root:secret\r\n", "?streaming=true");
     assert_eq!(status(&head), "200");

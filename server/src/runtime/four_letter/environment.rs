@@ -18,13 +18,24 @@ pub(in crate::runtime) fn environment() -> Vec<(&'static str, String)> {
         ("os.name", os_name().to_owned()),
         ("os.arch", env::consts::ARCH.replace("x86_64", "amd64")),
         ("os.version", file("/proc/sys/kernel/osrelease")),
-        ("user.name", variable("USER")),
+        ("user.name", user_name()),
         ("user.home", variable("HOME")),
         ("user.dir", env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default()),
         ("os.memory.free", format!("{}MB", memory[0])),
         ("os.memory.max", format!("{}MB", memory[1])),
         ("os.memory.total", format!("{}MB", memory[1])),
     ]
+}
+
+/// Who runs this process: what the environment says, else the account's name, else its number.
+pub(in crate::runtime) fn user_name() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let from_accounts = || {
+        let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let account = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        account.into_iter().find(|fields| fields.get(2) == Some(&&*uid)).map(|fields| fields[0].to_owned())
+    };
+    env::var("USER").ok().filter(|name| !name.is_empty()).or_else(from_accounts).unwrap_or(uid)
 }
 
 fn os_name() -> &'static str {

@@ -9,7 +9,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-pub(super) use environment::environment;
+pub(super) use environment::{environment, user_name};
 pub(super) use pages::{monitor_lines, version_dir};
 
 use super::ServerView;

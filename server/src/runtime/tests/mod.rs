@@ -4,6 +4,7 @@ mod audit;
 mod handshake;
 mod limits;
 mod metrics;
+mod operating;
 mod order;
 mod restart;
 mod throttles;
