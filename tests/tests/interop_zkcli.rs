@@ -1,5 +1,6 @@
 //! The shell: Java's `zkCli.sh` says the same with our server as with the Java server, and our `zkcli` the same as `zkCli.sh`.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -37,6 +38,44 @@ fn our_shell_prints_what_the_java_shell_prints() -> Result<()> {
     assert_same(&theirs, &session(zkcli, &for_ours)?);
     let theirs = one_shots(zkcli_sh, &for_java_shell)?.masked(as_in_3_9);
     assert_same(&theirs, &one_shots(zkcli, &for_ours)?);
+    Ok(())
+}
+
+#[test]
+fn of_a_service_that_is_not_there_both_shells_say_the_same() -> Result<()> {
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    for options in [&[][..], &["-waitforconnection", "-timeout", "1500"]] {
+        let said = |shell: fn() -> Result<Command>| -> Result<_> {
+            let mut command = shell()?;
+            command.args(["-server", &nobody.to_string()]).args(options).args(["get", "/a"]);
+            let finished = process::run(&mut command, Duration::from_secs(60))?;
+            let lines = finished.output.lines().filter(|line| !line.starts_with("SLF4J:"));
+            Ok((finished.code, lines.map(str::to_owned).collect::<Vec<_>>()))
+        };
+        assert_eq!(said(zkcli)?, said(zkcli_sh)?, "{options:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_java_clients_configuration_is_followed_or_refused_but_not_ignored() -> Result<()> {
+    let service = zkserver::start()?;
+    let file = tempfile::NamedTempFile::new()?;
+    let get = |properties: &str| -> Result<_> {
+        std::fs::write(file.path(), properties)?;
+        let mut command = zkcli()?;
+        command.args(["-server", &service.address().to_string(), "-client-configuration"]);
+        process::run(command.arg(file.path()).args(["ls", "/"]), Duration::from_secs(60))
+    };
+    let followed = get("zookeeper.request.timeout=5000\nzookeeper.ssl.protocol=TLSv1.2\n")?;
+    assert!(followed.code == Some(0) && followed.output.ends_with("[zookeeper]\n"), "{followed:?}");
+    assert!(!followed.output.contains("no meaning"), "{followed:?}");
+    let warned = get("zookeeper.client.colour=blue\n")?;
+    assert_eq!(warned.code, Some(0));
+    assert!(warned.output.contains("zookeeper.client.colour: has no meaning for this shell"), "{warned:?}");
+    let refused = get("zookeeper.client.secure=true\n")?;
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.output.contains("cannot connect over TLS yet"), "{refused:?}");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod interactive;
 mod notices;
 mod options;
 mod output;
+mod properties;
 mod session;
 mod shell;
 mod words;
@@ -25,8 +26,15 @@ use crate::notices::Notices;
 use crate::options::Options;
 use crate::shell::{Next, Shell};
 
-const OPTIONS: &str = "\
-Options, before the command:
+const HELP: &str = "\
+The shell of a ZooKeeper-compatible service, with the options, commands and output of zkCli.sh.
+
+Usage: zkcli [option..] [command [argument..]]
+
+With a command, runs it and ends, with a status other than 0 if it failed. Without, reads commands from the terminal or
+from a pipe.
+
+Options:
 \t-server host:port[,host:port]*[/chroot]   where to connect (localhost:2181)
 \t-timeout ms                               the session's timeout (30000)
 \t-r                                        accept a server that only reads
@@ -34,13 +42,14 @@ Options, before the command:
 \t-client-configuration file                a Java client's properties
 \t-h, --help                                this text
 
-With a command, runs it and ends, with a status other than 0 if it failed. Without, reads commands from stdin.
+Commands:
 ";
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse(std::env::args().skip(1))?;
     if options.help {
-        output::print(&format!("{}\n{OPTIONS}", commands::usage()));
+        output::print(HELP);
+        commands::usage().lines().skip(1).for_each(output::line);
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+
+use crate::properties;
 
 /// How the shell was called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,7 @@ pub(crate) struct Options {
     pub(crate) read_only: bool,
     pub(crate) wait_for_connection: bool,
     pub(crate) request_timeout: Option<Duration>,
+    pub(crate) reply_bytes_max: Option<usize>,
     pub(crate) help: bool,
     /// The command to run instead of a session.
     pub(crate) command: Vec<String>,
@@ -28,6 +31,7 @@ impl Default for Options {
             read_only: false,
             wait_for_connection: false,
             request_timeout: None,
+            reply_bytes_max: None,
             help: false,
             command: Vec::new(),
         }
@@ -77,33 +81,18 @@ impl Options {
         Ok(())
     }
 
-    /// A Java properties file with a client's settings.
+    /// A Java client's settings.
     fn read_configuration(&mut self, file: &str) -> Result<()> {
-        let text = fs::read_to_string(file).with_context(|| format!("-client-configuration {file}"))?;
-        for (key, value) in text.lines().filter_map(property) {
-            match key {
-                "zookeeper.request.timeout" => {
-                    let millis: u64 = value.parse().with_context(|| format!("{file}: {key}={value}"))?;
-                    self.request_timeout = (millis > 0).then(|| Duration::from_millis(millis));
-                }
-                "zookeeper.client.secure" if value == "true" => {
-                    bail!("{file}: {key}: this shell cannot connect over TLS yet")
-                }
-                _ => {}
-            }
+        let named = || format!("-client-configuration {file}");
+        let text = fs::read_to_string(file).with_context(named)?;
+        let settings = properties::read(&text).with_context(named)?;
+        self.request_timeout = settings.request_timeout;
+        self.reply_bytes_max = settings.reply_bytes_max;
+        for warning in settings.warnings {
+            eprintln!("{file}: {warning}");
         }
         Ok(())
     }
-}
-
-/// Key and value of a line of a properties file.
-pub(crate) fn property(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim();
-    if line.starts_with(['#', '!']) {
-        return None;
-    }
-    let (key, value) = line.split_once(['=', ':'])?;
-    Some((key.trim(), value.trim()))
 }
 
 #[cfg(test)]

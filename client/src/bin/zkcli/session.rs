@@ -18,7 +18,11 @@ pub(crate) struct Session {
 impl Session {
     /// Begins a session; the connection is made meanwhile, unless the options say to wait for it.
     pub(crate) async fn open(server: &str, options: &Options, notices: &Notices) -> Result<Self, Failure> {
-        let client = Client::builder()
+        let mut settings = Client::builder();
+        if let Some(bytes) = options.reply_bytes_max {
+            settings = settings.reply_bytes_max(bytes);
+        }
+        let client = settings
             .session_timeout(options.timeout)
             .read_only(options.read_only)
             .outlast_outages(true)
