@@ -40,6 +40,7 @@ const CONFIG_PATH: &str = "/zookeeper/config";
 /// **The session ends** when the last handle is dropped, or with [`Client::close`], which waits until the
 /// service has confirmed it. Watches don't keep it open.
 #[derive(Debug, Clone)]
+#[doc(alias = "ZooKeeper")]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Shared>,

@@ -56,6 +56,9 @@ enum Lost {
 }
 
 /// The task behind a client.
+#[doc(alias = "ClientCnxn")]
+#[doc(alias = "SendThread")]
+#[doc(alias = "ClientCnxnSocket")]
 pub(crate) struct Driver {
     session: Session,
     hosts: Hosts,

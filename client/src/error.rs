@@ -15,6 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The question a writer has to ask after a failure is [`Error::may_have_happened`].
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
+#[doc(alias = "KeeperException")]
 pub enum Error {
     /// The service looked at the request and refused it: nothing has changed.
     #[error("{code} for {path}")]

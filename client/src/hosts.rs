@@ -91,6 +91,7 @@ impl FromStr for Host {
 
 /// `host:port,host:port/chroot`, taken apart.
 #[derive(Debug, Clone)]
+#[doc(alias = "ConnectStringParser")]
 pub(crate) struct ConnectString {
     pub(crate) hosts: Vec<Host>,
     pub(crate) chroot: Chroot,
@@ -116,6 +117,8 @@ impl FromStr for ConnectString {
 
 /// The servers in an order of this client's own, tried round and round.
 #[derive(Debug, Clone)]
+#[doc(alias = "StaticHostProvider")]
+#[doc(alias = "HostProvider")]
 pub(crate) struct Hosts {
     /// Never empty.
     hosts: Vec<Host>,

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 /// Several writes that all happen, in one transaction and in this order, or none. See [`Client::multi`].
 #[derive(Debug)]
 #[must_use = "a multi does nothing until it is committed"]
+#[doc(alias = "Transaction")]
 pub struct Multi<'c> {
     client: &'c Client,
     parts: MultiRequest,

@@ -89,6 +89,7 @@ enum Purpose {
 
 /// See the [module](self).
 #[derive(Debug)]
+#[doc(alias = "ClientCnxn")]
 pub(crate) struct Session {
     options: SessionOptions,
     id: SessionId,

@@ -26,6 +26,7 @@ impl fmt::Display for SessionId {
 /// How a session fares. The last three are terminal: the session has ended, for the reason they name, and a
 /// new [`Client`](crate::Client) is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias = "KeeperState")]
 pub enum SessionState {
     /// No server has accepted the session yet.
     Connecting,

@@ -104,6 +104,7 @@ type Sinks = Vec<(WatchId, Sink)>;
 
 /// All watches of one session.
 #[derive(Debug, Default)]
+#[doc(alias = "ZKWatchManager")]
 pub(crate) struct Watches {
     /// A table for each [`WatchKind`].
     tables: [HashMap<Ustring, Sinks>; WatchKind::ALL.len()],

@@ -19,6 +19,7 @@ use crate::watch::{RawEvent, RawUpdate, WatchId};
 /// Something happened to a znode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[doc(alias = "WatchedEvent")]
 pub struct WatchEvent {
     /// What.
     pub kind: EventType,

@@ -7,21 +7,21 @@
 //!
 //! | stop | where | what happens |
 //! | --- | --- | --- |
-//! | 1 | `runtime::connection` | bytes become frames, frames a [`Request`](node::Request); a shard's batch goes to the node as one message |
+//! | 1 | [`runtime::connection`] | bytes become frames, frames a [`Request`](node::Request); a shard's batch goes to the node as one message |
 //! | 2 | [`Node::step`](node::Node::step) | is the session alive? what does it ask for? |
-//! | 3 | [`pipeline::prep`] | judged against the [tree](tree::Tree) and the changes under way to it: an idempotent txn with a [`Zxid`](zab::Zxid), or a refusal, which is a txn too |
-//! | 4 | [`Action::Append`](node::Action::Append) | the batch's records go to the log. A lone server is its own quorum |
+//! | 3 | [`pipeline::prep`] | judged against the [tree](tree::Tree) and the [changes under way](pipeline::pending) to it: an idempotent txn with a [`Zxid`](zab::Zxid), or a refusal, which is a txn too |
+//! | 4 | [`Action::Append`](node::Action::Append) | the txn is proposed: its record goes to the log |
 //! | 5 | [`TxnLog::sync`](storage::TxnLog::sync) | one write and one fdatasync for the whole batch |
-//! | 6 | [`Event::Persisted`](node::Event::Persisted) | the node learns that it is safe: committed |
-//! | 7 | [`Node::apply`](node::Node::apply) | the tree changes under its write lock, [watches](watch::Watches) fire, replies are made |
-//! | 8 | [`Delivery`](node::Delivery) | all of it is in the shards' mailboxes before the lock is let go |
-//! | 9 | `runtime::shard` | replies in the order of requests, an event ahead of any reply that shows its change; one write a socket |
+//! | 6 | [`Event::Persisted`](node::Event::Persisted) | the node learns what is safe on this disk |
+//! | 7 | [`Status::committed`](node::Status::committed) | a quorum has it. A lone server is its own quorum |
+//! | 8 | [`Node::apply`](node::Node::apply) | the tree changes under its write lock, [watches](watch::Watches) fire, replies are made; every [`Delivery`](node::Delivery) is in its shard's mailbox before the lock is let go |
+//! | 9 | [`runtime::shard`] | replies in the order of requests, an event ahead of any reply that shows its change; one write a socket |
 //!
 //! `tests/scenarios/life_of_a_write.txt` is the same tour with real requests, and a test keeps it true.
 //!
 //! A read takes none of these stops. Its connection's thread answers it with [`pipeline::read`], under the tree's
 //! read lock, setting its watch before it lets go; if writes of the same connection are under way, it first waits
-//! for them in the [gate](pipeline::gate).
+//! for them in the [gate](pipeline::gate). `tests/scenarios/life_of_a_read.txt` shows it.
 //!
 //! # The map
 //!
@@ -35,6 +35,36 @@
 //! | sockets, threads, clocks; four-letter words and HTTP | [`runtime`] |
 //! | zoo.cfg, metrics | [`config`], [`metrics`] |
 //! | dump, mend, export, import | [`tools`] |
+//!
+//! | a newcomer asks | and finds |
+//! | --- | --- |
+//! | who decides NodeExists? | [`pipeline::prep::create`] |
+//! | why did my watch fire? | [`Tree::apply`](tree::Tree::apply) says what changed, [`Watches::fire`](watch::Watches::fire) who hears of it |
+//! | what is fsynced, and when? | [`storage::txn_log`] |
+//! | when does my session expire? | [`session::expiry`] |
+//! | what if the process dies right here? | [`storage::recovery`] |
+//! | what does `globalOutstandingLimit` do? | [`pipeline::throttle`]; any other key: [`config::keys`], and `conf/zoo_sample.cfg` in words |
+//! | which threads are there? | [`runtime`] |
+//! | where is this number in `mntr` from? | [`metrics::table`] |
+//!
+//! # Coming from ZooKeeper's source
+//!
+//! The search box knows ZooKeeper's class names.
+//!
+//! | there | here |
+//! | --- | --- |
+//! | `ZooKeeperServer`, `QuorumPeerMain` | [`runtime::Server`], and the machine in it: [`node::Node`] |
+//! | `NIOServerCnxn`, `NIOServerCnxnFactory` | [`runtime::connection`], [`runtime::listener`] |
+//! | `PrepRequestProcessor`, `outstandingChanges` | [`pipeline::prep`], [`pipeline::pending`] |
+//! | `SyncRequestProcessor`, `FileTxnLog` | [`storage::TxnLog`], driven by [`runtime::driver`] |
+//! | `CommitProcessor` | [`pipeline::gate`] |
+//! | `FinalRequestProcessor` | [`pipeline::apply`] for writes, [`pipeline::read`] for reads |
+//! | `DataTree`, `DataNode`, `WatchManager` | [`tree::Tree`], [`tree::Znode`], [`watch::Watches`] |
+//! | `SessionTrackerImpl`, `ExpiryQueue` | [`session::Sessions`], [`session::expiry`] |
+//! | `FileTxnSnapLog`, `FileSnap` | [`storage::recover`], [`storage::RocksStore`], [`storage::java_snapshot`] |
+//! | `ContainerManager` | [`pipeline::reaper`] |
+//! | `FourLetterCommands`, `JettyAdminServer`, `ServerMetrics` | [`runtime::four_letter`], [`runtime::admin`], [`metrics`] |
+//! | `QuorumPeerConfig` | [`config::Config`] |
 
 pub mod auth;
 pub mod config;

@@ -50,6 +50,7 @@ impl DigestAlgorithm {
 
 /// How digests are made, and whose makes the super user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[doc(alias = "DigestAuthenticationProvider")]
 pub struct DigestScheme {
     /// The hash.
     pub algorithm: DigestAlgorithm,

@@ -7,6 +7,7 @@ use jute::data::Id;
 
 /// The identity every connection begins with. Addresses are written as Java writes them: without `::`.
 #[must_use]
+#[doc(alias = "IPAuthenticationProvider")]
 pub fn identity_of(peer: IpAddr) -> Id {
     let text = match peer.to_canonical() {
         IpAddr::V4(address) => address.to_string(),

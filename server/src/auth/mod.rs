@@ -14,6 +14,8 @@ pub use ip::identity_of;
 
 /// The schemes in force.
 #[derive(Debug, Clone)]
+#[doc(alias = "ProviderRegistry")]
+#[doc(alias = "AuthenticationProvider")]
 pub struct Schemes {
     /// `digest`, unless `DigestAuthenticationProvider.enabled` is off.
     pub digest: Option<DigestScheme>,

@@ -52,6 +52,9 @@ pub struct Member {
 
 /// What only an ensemble needs. A lone server carries it along.
 #[derive(Debug, Clone, PartialEq)]
+#[doc(alias = "QuorumVerifier")]
+#[doc(alias = "QuorumMaj")]
+#[doc(alias = "QuorumHierarchical")]
 pub struct Ensemble {
     /// Every `server.N`.
     pub members: BTreeMap<ServerId, Member>,

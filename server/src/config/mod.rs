@@ -7,7 +7,7 @@
 
 mod ensemble;
 mod error;
-mod keys;
+pub(crate) mod keys;
 mod parts;
 mod properties;
 mod source;
@@ -30,6 +30,9 @@ use source::Source;
 
 /// All that a server is told before it starts.
 #[derive(Debug, Clone, PartialEq)]
+#[doc(alias = "QuorumPeerConfig")]
+#[doc(alias = "ServerConfig")]
+#[doc(alias = "zoo.cfg")]
 pub struct Config {
     /// Where it was read from.
     pub file: PathBuf,

@@ -6,7 +6,7 @@
 mod process;
 mod prometheus;
 mod summary;
-mod table;
+pub(crate) mod table;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -96,6 +96,7 @@ impl From<u64> for Number {
 
 /// All threads' metrics.
 #[derive(Debug, Default)]
+#[doc(alias = "ServerMetrics")]
 pub struct Registry(Mutex<Vec<Arc<Metrics>>>);
 
 impl Registry {

@@ -14,6 +14,7 @@ use super::table::{COUNTERS, KEYED, KEYED_COUNTERS, SUMMARIES};
 use super::{Distribution, Gauges, Metric, Number, Registry, Unit, process};
 
 /// An exporter of its own: nothing is registered globally.
+#[doc(alias = "PrometheusMetricsProvider")]
 pub struct Prometheus {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,

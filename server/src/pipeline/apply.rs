@@ -75,6 +75,7 @@ impl Origin {
 }
 
 /// The answer to `op`, a multi of `parts` if it is one, of which came `applied` with `zxid`.
+#[doc(alias = "FinalRequestProcessor")]
 pub(crate) fn answer(op: Op, parts: &[Op], zxid: Zxid, applied: Applied, origin: Origin) -> Delivery {
     let body = match applied {
         Applied::Error(code) => {

@@ -14,6 +14,7 @@ pub enum Lane {
 
 /// One connection's queue. It holds `T`s that wait; those it hands back are to be served at once.
 #[derive(Debug)]
+#[doc(alias = "CommitProcessor")]
 pub struct Gate<T> {
     writes_under_way: usize,
     waiting: VecDeque<(Lane, T)>,

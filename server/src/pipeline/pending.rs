@@ -44,6 +44,8 @@ struct Change {
 
 /// The changes under way.
 #[derive(Debug, Default)]
+#[doc(alias = "outstandingChanges")]
+#[doc(alias = "ChangeRecord")]
 pub(crate) struct PendingChanges {
     by_path: HashMap<Ustring, Change>,
     /// Where sessions gain or lose ephemerals. An entry may be stale; `by_path` has the last word.

@@ -41,6 +41,7 @@ pub struct Reader<'a> {
 /// `op` is the code of an operation whose kind is read, or ping; `body` is what stands behind the request's
 /// header. Watches are set while the caller holds the tree: no change can come between the answer and its
 /// watch. Events that `setWatches` finds due go in front of the answer.
+#[doc(alias = "FinalRequestProcessor")]
 pub fn answer(
     tree: &Tree,
     watches: &Mutex<Watches>,

@@ -14,6 +14,7 @@ const SLICES_PER_MINUTE: u32 = 600;
 
 /// Looks for candidates now and then, and hands them out no faster than allowed.
 #[derive(Debug)]
+#[doc(alias = "ContainerManager")]
 pub(crate) struct Reaper {
     config: ReaperConfig,
     next_search: Duration,

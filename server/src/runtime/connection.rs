@@ -42,6 +42,9 @@ pub(super) const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One client.
 #[derive(Debug)]
+#[doc(alias = "NIOServerCnxn")]
+#[doc(alias = "NettyServerCnxn")]
+#[doc(alias = "ServerCnxn")]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) stream: Rc<TcpStream>,

@@ -28,6 +28,8 @@ pub(crate) struct Accepted {
 
 /// Counts connections against the limits.
 #[derive(Debug)]
+#[doc(alias = "NIOServerCnxnFactory")]
+#[doc(alias = "ServerCnxnFactory")]
 pub(crate) struct Doorkeeper {
     /// `maxClientCnxns`; 0 is no limit.
     pub(crate) per_address_max: usize,

@@ -13,24 +13,24 @@
 //! node), [`mailbox::Mailbox`] (node and listener to a shard), and what [`shared::Shared`] holds; nothing else.
 
 mod account;
-mod admin;
+pub(crate) mod admin;
 mod audit;
 mod clock;
-mod connection;
-mod driver;
+pub(crate) mod connection;
+pub(crate) mod driver;
 pub mod four_letter;
 mod handshake;
 mod http;
 mod inbound;
 mod java;
-mod listener;
+pub(crate) mod listener;
 mod live;
 mod mailbox;
 mod queue;
 mod reply;
 mod restore;
 mod server;
-mod shard;
+pub(crate) mod shard;
 mod shared;
 mod snapshots;
 mod stall;

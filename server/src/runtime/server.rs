@@ -56,6 +56,9 @@ pub enum StartError {
 
 /// A running server. Dropping it without [`Server::stop`] leaves its threads running.
 #[derive(Debug)]
+#[doc(alias = "ZooKeeperServer")]
+#[doc(alias = "ZooKeeperServerMain")]
+#[doc(alias = "QuorumPeerMain")]
 pub struct Server {
     shared: Arc<Shared>,
     address: SocketAddr,

@@ -11,6 +11,7 @@ use super::SessionId;
 /// itself remembers; its entry here stays where it is, and is filed anew when its tick comes. So each session
 /// has one entry, and a touch costs nothing but the write of a number.
 #[derive(Debug)]
+#[doc(alias = "ExpiryQueue")]
 pub(super) struct ExpiryBuckets {
     tick_ms: u64,
     buckets: BTreeMap<u64, Vec<SessionId>>,

@@ -1,7 +1,7 @@
 //! Sessions: their ids and passwords, how long they may be silent, and who holds them. ZooKeeper's
 //! `SessionTrackerImpl`, `ExpiryQueue`.
 
-mod expiry;
+pub(crate) mod expiry;
 mod id;
 mod password;
 mod tracker;

@@ -47,6 +47,8 @@ struct Session {
 
 /// All sessions, in time: the tree's table of sessions follows it as txns are applied.
 #[derive(Debug)]
+#[doc(alias = "SessionTrackerImpl")]
+#[doc(alias = "SessionTracker")]
 pub struct Sessions {
     by_id: HashMap<SessionId, Session>,
     by_connection: HashMap<ConnectionId, SessionId>,

@@ -20,6 +20,9 @@ pub struct Epochs {
 
 /// Reads and writes the epochs of one server. `QuorumPeer.loadDataBase`, `setCurrentEpoch`, `setAcceptedEpoch`.
 #[derive(Debug, Clone)]
+#[doc(alias = "AtomicFileOutputStream")]
+#[doc(alias = "currentEpoch")]
+#[doc(alias = "acceptedEpoch")]
 pub struct EpochFiles {
     /// `<dataDir>/version-2`.
     pub dir: PathBuf,

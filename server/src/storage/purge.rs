@@ -21,6 +21,8 @@ pub const RETAIN_MIN: usize = 3;
 ///
 /// # Errors
 /// When the disk fails, or `retain` is below [`RETAIN_MIN`].
+#[doc(alias = "PurgeTxnLog")]
+#[doc(alias = "DatadirCleanupManager")]
 pub fn purge(
     disk: &dyn Disk,
     store: &mut dyn SnapshotStore,

@@ -108,6 +108,7 @@ pub enum Source {
 ///
 /// # Errors
 /// When something is damaged or contradictory; the error says what to do.
+#[doc(alias = "FileTxnSnapLog")]
 pub fn recover(
     disk: &Arc<dyn Disk>,
     store: &mut dyn SnapshotStore,

@@ -45,6 +45,8 @@ struct RawRecords {
 ///
 /// # Errors
 /// When the file cannot be read, is no log, or ends inside a record; what could be read has been printed then.
+#[doc(alias = "TxnLogToolkit")]
+#[doc(alias = "LogFormatter")]
 pub fn dump_log(disk: &dyn Disk, path: &Path, out: &mut dyn Write) -> Result<()> {
     let (header, records) = open(disk, path)?;
     print(

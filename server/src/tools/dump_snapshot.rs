@@ -42,6 +42,7 @@ struct Snapshot {
 ///
 /// # Errors
 /// When it cannot be read.
+#[doc(alias = "SnapshotFormatter")]
 pub fn dump_snapshot(
     disk: &dyn Disk,
     path: &Path,

@@ -23,6 +23,7 @@ pub struct InitOptions {
 ///
 /// # Errors
 /// When there are data and `force` is not set, or the disk fails.
+#[doc(alias = "zkServer-initialize.sh")]
 pub fn init(options: &InitOptions, out: &mut dyn Write) -> Result<()> {
     let dirs = &options.dirs;
     if options.force {

@@ -15,6 +15,7 @@ pub(super) const OPEN: AclId = 0;
 
 /// The lists in use.
 #[derive(Debug)]
+#[doc(alias = "ReferenceCountedACLCache")]
 pub(super) struct Acls {
     lists: Vec<Counted>,
     free: Vec<AclId>,

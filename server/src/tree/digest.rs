@@ -22,6 +22,8 @@ const HISTORY_MAX: usize = 1024;
 
 /// What a znode adds to the tree's digest. Null data counts as empty.
 #[must_use]
+#[doc(alias = "DigestCalculator")]
+#[doc(alias = "AdHash")]
 pub fn of_znode(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u64 {
     if !is_counted(path) {
         return 0;

@@ -67,6 +67,8 @@ impl Default for TreeOptions {
 
 /// The znodes, who owns the ephemeral ones, and the zxid of the last txn applied.
 #[derive(Debug)]
+#[doc(alias = "DataTree")]
+#[doc(alias = "ZKDatabase")]
 pub struct Tree {
     options: TreeOptions,
     nodes: Slab<Node>,

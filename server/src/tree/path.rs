@@ -41,6 +41,8 @@ pub enum PathError {
 ///
 /// # Errors
 /// What is wrong with it.
+#[doc(alias = "PathUtils")]
+#[doc(alias = "validatePath")]
 pub fn validate(path: &str) -> Result<(), PathError> {
     let Some(rest) = path.strip_prefix('/') else {
         return Err(if path.is_empty() { PathError::Empty } else { PathError::Relative });

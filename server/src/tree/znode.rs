@@ -13,6 +13,7 @@ use crate::session::SessionId;
 
 /// What becomes of a znode without anyone deleting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(alias = "EphemeralType")]
 pub enum ZnodeKind {
     /// Nothing.
     Persistent,
@@ -228,6 +229,7 @@ impl Component for Node {
 
 /// A znode, looked at.
 #[derive(Clone, Copy)]
+#[doc(alias = "DataNode")]
 pub struct Znode<'a> {
     pub(super) tree: &'a Tree,
     pub(super) id: u32,

@@ -189,6 +189,9 @@ impl WatchCounts {
 
 /// The watches of this server's connections.
 #[derive(Debug)]
+#[doc(alias = "WatchManager")]
+#[doc(alias = "WatchManagerOptimized")]
+#[doc(alias = "IWatchManager")]
 pub struct Watches {
     entries: Slab<Entry>,
     index: PathIndex,

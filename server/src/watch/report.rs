@@ -8,6 +8,8 @@ use crate::tree::path_index::path_of;
 
 /// How much is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[doc(alias = "WatchesSummary")]
+#[doc(alias = "WatchesReport")]
 pub struct WatchSummary {
     /// Connections that watch something.
     pub connections: usize,

@@ -8,6 +8,7 @@ pub struct Epoch(pub u32);
 
 /// Numbers a txn: epoch in the upper 32 bits, counter in the lower. Prints as the field prints it, in hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[doc(alias = "ZxidUtils")]
 pub struct Zxid(pub i64);
 
 impl Zxid {

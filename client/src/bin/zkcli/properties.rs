@@ -60,7 +60,7 @@ fn is_true(value: &str) -> bool {
 }
 
 /// Key and value of a line, with `=`, `:` or a blank between.
-fn property(line: &str) -> Option<(&str, &str)> {
+pub(crate) fn property(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with(['#', '!']) {
         return None;

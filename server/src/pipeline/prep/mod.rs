@@ -4,7 +4,7 @@
 //! The order of the checks is part of the protocol: of several errors, the client sees the first.
 
 mod change;
-mod create;
+pub(crate) mod create;
 mod multi;
 mod session;
 
@@ -59,6 +59,7 @@ impl Write {
 
 /// One request on its way to becoming a txn.
 #[derive(Debug)]
+#[doc(alias = "PrepRequestProcessor")]
 pub(crate) struct Prep<'a> {
     pub(crate) config: &'a NodeConfig,
     pub(crate) outlook: Outlook<'a>,

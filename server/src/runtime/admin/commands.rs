@@ -13,6 +13,8 @@ use super::json::{Json, Object};
 pub(super) type Query = BTreeMap<String, String>;
 
 /// A command.
+#[doc(alias = "CommandBase")]
+#[doc(alias = "Commands")]
 pub(super) struct Command {
     /// The first is its primary name, as the answer gives it.
     pub(super) names: &'static [&'static str],

@@ -44,6 +44,8 @@ struct Call<'a> {
 }
 
 /// The routes: `/commands` and what is below it.
+#[doc(alias = "JettyAdminServer")]
+#[doc(alias = "AdminServer")]
 pub(super) fn router(view: Arc<dyn ServerView>) -> Router {
     let admin = &view.config().admin;
     let url = admin.command_url.clone();

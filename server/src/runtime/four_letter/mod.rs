@@ -19,6 +19,8 @@ pub(crate) const NOT_SERVING: &str = "This ZooKeeper instance is not currently s
 
 /// A word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(alias = "FourLetterCommands")]
+#[doc(alias = "FourLetterWordMain")]
 pub enum Word {
     /// Its configuration.
     Conf,

@@ -43,6 +43,8 @@ pub struct JavaSnapshotHead {
 ///
 /// # Errors
 /// When the file cannot be read, or is not a whole snapshot.
+#[doc(alias = "FileSnap")]
+#[doc(alias = "SerializeUtils")]
 pub fn read_snapshot(
     disk: &dyn Disk,
     path: &Path,

@@ -25,6 +25,7 @@ pub type Walk<'a> = dyn FnMut(&mut ZnodeSink<'_>) -> Result<()> + 'a;
 ///
 /// # Errors
 /// When the disk fails.
+#[doc(alias = "FileSnap")]
 pub fn write_snapshot(
     disk: &dyn Disk,
     dir: &Path,

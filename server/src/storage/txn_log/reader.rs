@@ -23,6 +23,8 @@ pub struct LogEnd {
 
 /// Reads txns in the order of their zxids. `FileTxnLog.FileTxnIterator`.
 #[derive(Debug)]
+#[doc(alias = "FileTxnIterator")]
+#[doc(alias = "TxnIterator")]
 pub struct TxnLogReader {
     disk: Arc<dyn Disk>,
     from: Zxid,

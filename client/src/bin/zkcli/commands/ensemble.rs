@@ -7,8 +7,8 @@ use client::{Error, Reconfig};
 use crate::arguments::Arguments;
 use crate::failure::{Failure, check_path};
 use crate::notices::Kind;
-use crate::options::property;
 use crate::output;
+use crate::properties::property;
 use crate::session::Session;
 
 pub(super) async fn config(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
