@@ -11,22 +11,24 @@ use crate::record::{Jute, record};
 pub struct Id {
     /// Names who judges `id`.
     pub scheme: Ustring,
-    /// A null name reads as an empty one: kazoo writes the name that goes with `auth` so, and ZooKeeper never
-    /// looks at it.
+    /// The name.
     pub id: Ustring,
 }
 
-/// By hand for the sake of that null.
+/// By hand, since a null reads as an empty string. kazoo writes the name that goes with `auth` as one, where ZooKeeper
+/// never looks at it; a scheme that is null is one that nobody knows.
 impl Jute for Id {
     fn encode(&self, out: &mut BytesMut) {
         self.scheme.encode(out);
         self.id.encode(out);
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let scheme = Jute::decode(input).map_err(|error: DecodeError| error.within("Id", "scheme"))?;
-        let id: Option<Ustring> =
-            Jute::decode(input).map_err(|error: DecodeError| error.within("Id", "id"))?;
-        Ok(Self { scheme, id: id.unwrap_or_default() })
+        let mut string = |field| {
+            let string: Option<Ustring> =
+                Jute::decode(input).map_err(|error: DecodeError| error.within("Id", field))?;
+            Ok(string.unwrap_or_default())
+        };
+        Ok(Self { scheme: string("scheme")?, id: string("id")? })
     }
     fn encoded_len(&self) -> usize {
         self.scheme.encoded_len() + self.id.encoded_len()

@@ -138,7 +138,8 @@ fn reads_and_unknown_modes_make_a_multi_undecodable() {
     let client = world.client();
     let read = MultiOp::GetData(GetDataRequest { path: "/".into(), watch: false });
     let odd = MultiOp::Create(create_as("/a", 9, Acl::open_unsafe()));
-    for part in [read, odd] {
+    let endless = MultiOp::Create2(create_as("/a", 5, Acl::open_unsafe()));
+    for part in [read, odd, endless] {
         let answer = world.ask(&client, Op::Multi, &multi([part]));
         assert_eq!(refused(answer), ErrorCode::MarshallingError);
     }

@@ -35,17 +35,15 @@ impl NewZnode {
     }
 
     /// In a multi the mode decides what kind of znode it is, not the operation.
-    pub(super) fn named_by_mode(mut self) -> Self {
-        self.op = match CreateMode::from_code(self.flags) {
+    pub(super) fn named_by_mode(self) -> Self {
+        let op = match CreateMode::from_code(self.flags) {
             Some(mode) if mode.has_ttl() => Op::CreateTtl,
             Some(CreateMode::Container) => Op::CreateContainer,
-            _ if self.op == Op::CreateTtl => {
-                self.ttl_ms = -1;
-                Op::Create
-            }
+            _ if self.op == Op::CreateTtl => Op::Create,
             _ => self.op,
         };
-        self
+        let ttl_ms = if op == Op::CreateTtl { self.ttl_ms } else { -1 };
+        Self { op, ttl_ms, ..self }
     }
 
     /// The operation whose txn it becomes.

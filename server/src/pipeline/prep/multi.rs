@@ -59,11 +59,12 @@ impl Prep<'_> {
     }
 }
 
-/// It is a write, and one whose mode exists: else the whole request is as good as undecodable.
+/// It is a write, and one whose mode exists and is whole: else the whole request is as good as undecodable. Modes with a
+/// time to live need the operation that brings one.
 fn is_well_formed(part: &MultiOp) -> bool {
     match part {
         MultiOp::Create(asked) | MultiOp::Create2(asked) | MultiOp::CreateContainer(asked) => {
-            CreateMode::from_code(asked.flags).is_some()
+            CreateMode::from_code(asked.flags).is_some_and(|mode| !mode.has_ttl())
         }
         _ => !part.is_read(),
     }
