@@ -14,7 +14,7 @@ const FOREIGN: i64 = -7;
 /// Knows where a scenario's zxids start and which sessions are its own.
 #[derive(Debug)]
 pub(super) struct Mask {
-    /// The newest zxid before the scenario.
+    /// Zxids are counted from here: the newest one before the scenario, mostly.
     base: i64,
     /// Their position is what replaces them.
     sessions: Vec<i64>,
@@ -23,6 +23,11 @@ pub(super) struct Mask {
 impl Mask {
     pub(super) fn new(base: i64) -> Self {
         Self { base, sessions: Vec::new() }
+    }
+
+    /// Zxids are counted from here.
+    pub(super) fn count_from(&mut self, base: i64) {
+        self.base = base;
     }
 
     /// Another session of the script.

@@ -11,12 +11,13 @@
 mod compare;
 mod line;
 mod mask;
+pub mod meant;
 pub mod requests;
 pub mod scenarios;
 mod script;
 mod words;
 
-pub use compare::{Difference, assert_alike};
+pub use compare::{Difference, Meant, Wording, assert_alike};
 pub use script::{A, B, C, Script, Step};
 
 use std::net::SocketAddr;

@@ -55,17 +55,31 @@ impl Script {
     pub(super) fn start(address: SocketAddr) -> Result<Self> {
         let mut script = Self { address, clients: Vec::new(), mask: Mask::new(0), steps: Vec::new() };
         script.connect(A)?;
-        let client = script.client(A);
+        script.count_from_here(A)?;
+        script.leave(A)?;
+        script.steps.clear();
+        script.clients.clear();
+        Ok(script)
+    }
+
+    /// Zxids are counted from the newest there is. After what takes a zxid from one server and none from the other, their
+    /// counts agree again.
+    pub fn count_from_here(&mut self, who: usize) -> Result<()> {
+        let newest = self.newest_zxid(who)?;
+        self.mask.count_from(newest);
+        Ok(())
+    }
+
+    /// The newest zxid there is. No events may be under way to `who`.
+    pub fn newest_zxid(&mut self, who: usize) -> Result<i64> {
+        let client = self.client(who);
         client.line.send_frame(&header(xid::PING, Op::Ping.code()));
         let Came::Frame(frame) = client.line.receive()? else {
             anyhow::bail!("no answer to a ping");
         };
         let (reply, _) = words::split(frame).map_err(|_| anyhow::anyhow!("a ping's reply has a header"))?;
-        script.mask = Mask::new(reply.zxid);
-        script.leave(A)?;
-        script.steps.clear();
-        script.clients.clear();
-        Ok(script)
+        ensure!(reply.xid == xid::PING, "an event under way");
+        Ok(reply.zxid)
     }
 
     /// What was sent last.
@@ -73,26 +87,39 @@ impl Script {
         self.steps.last().map(|step| step.sent.as_str())
     }
 
-    /// Closes the sessions that are left: one that expired later would take a zxid out of another scenario.
+    /// Ends what is left.
     pub(super) fn finish(mut self) -> Result<Vec<Step>> {
         for who in 0..self.clients.len() {
-            let Some(client) = &self.clients[who] else { continue };
-            if client.line.is_closed() {
-                let session = client.session.clone();
-                self.clients[who] = None;
-                if session.timeout_ms > 0 {
-                    self.resume(who, &session)?;
-                }
-            }
-            if self.clients[who].as_ref().is_some_and(|client| client.session.timeout_ms > 0) {
-                self.leave(who)?;
-            }
+            self.retire(who)?;
         }
         Ok(self.steps)
     }
 
-    /// Opens a session.
+    /// Closes the session that `who` still has, if any, and takes no note of it: one that expired later would take a zxid
+    /// out of another scenario.
+    fn retire(&mut self, who: usize) -> Result<()> {
+        let noted = self.steps.len();
+        if let Some(client) = self.clients.get_mut(who).and_then(Option::take)
+            && client.session.timeout_ms > 0
+        {
+            let session = client.session.clone();
+            if client.line.is_closed() {
+                self.resume(who, &session)?;
+            } else {
+                self.clients[who] = Some(client);
+            }
+            if self.clients[who].is_some() {
+                self.leave(who)?;
+            }
+        }
+        self.clients.get_mut(who).map(Option::take);
+        self.steps.truncate(noted);
+        Ok(())
+    }
+
+    /// Opens a session. The one that `who` had before ends.
     pub fn connect(&mut self, who: usize) -> Result<()> {
+        self.retire(who)?;
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: 0,
@@ -200,6 +227,62 @@ impl Script {
         client.pending.push_back((xid, op.code()));
         client.line.send_frame(&[header(xid, op.code()), body.to_bytes().to_vec()].concat());
         self.collect(who, xid, format!("{} {op:?} {body:?} as {xid}", name(who)))
+    }
+
+    /// The same with a body for which there is a shorter description.
+    pub fn ask_described(&mut self, who: usize, op: Op, body: &[u8], what: &str) -> Result<()> {
+        let xid = self.post(who, op.code(), body);
+        self.collect(who, xid, format!("{} {op:?} {what}", name(who)))
+    }
+
+    /// Sends a request cut into single bytes, each in a packet of its own if the network has it so.
+    pub fn ask_in_pieces(&mut self, who: usize, op: Op, body: &(impl Jute + Debug)) -> Result<()> {
+        let client = self.client(who);
+        client.last_xid += 1;
+        let xid = client.last_xid;
+        client.pending.push_back((xid, op.code()));
+        let payload = [header(xid, op.code()), body.to_bytes().to_vec()].concat();
+        let len = i32::try_from(payload.len()).expect("scripts send short frames");
+        for byte in [&len.to_be_bytes()[..], &payload].concat() {
+            client.line.send(&[byte]);
+        }
+        self.collect(who, xid, format!("{} {op:?} {body:?} in pieces", name(who)))
+    }
+
+    /// Sends requests at once, the last of which ends the session, and others behind it. What comes behind the end is not
+    /// noted: whether a reply to those leaves before the connection closes is a matter of luck.
+    pub fn leave_amid(&mut self, who: usize, before: &[(Op, Bytes)], behind: &[(Op, Bytes)]) -> Result<()> {
+        for (op, body) in before {
+            self.post(who, op.code(), body);
+        }
+        let farewell = self.post(who, Op::CloseSession.code(), &[]);
+        for (op, body) in behind {
+            self.post(who, op.code(), body);
+        }
+        let ops = |requests: &[(Op, Bytes)]| requests.iter().map(|(op, _)| *op).collect::<Vec<_>>();
+        let sent = format!("{} at once: {:?}, CloseSession, {:?}", name(who), ops(before), ops(behind));
+        self.collect(who, farewell, sent)?;
+        let client = self.client(who);
+        client.session.timeout_ms = 0;
+        client.line.receive_all()?;
+        ensure!(client.line.is_closed(), "the connection stays");
+        Ok(())
+    }
+
+    /// Cuts the connection. The session stays, until it expires.
+    pub fn cut(&mut self, who: usize) -> ConnectResponse {
+        self.clients[who].take().expect("the script connected it").session
+    }
+
+    /// Sends bytes on a connection of their own, and notes what comes, up to the server's closing.
+    pub fn send_bytes_first(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut line = Line::connect(self.address)?;
+        line.send(bytes);
+        let answer = line.receive_all()?;
+        let end = if line.is_closed() { "closed" } else { "silence" };
+        let sent = format!("a new connection sends {}", words::raw(&Bytes::copy_from_slice(bytes)));
+        self.steps.push(Step { sent, came: vec![words::raw(&answer), end.to_owned()] });
+        Ok(())
     }
 
     /// Sends several requests at once, and notes all that comes up to the last reply.

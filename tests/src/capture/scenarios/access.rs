@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use jute::data::{Acl, perms};
-use jute::proto::xid;
+use jute::multi::MultiOp;
+use jute::proto::{GetAllChildrenNumberRequest, xid};
 use jute::{Op, Ustring};
 
 use crate::capture::requests::{
-    acl, auth, children, create, create_with, delete, exists, get, get_acl, set, set_acl,
+    acl, auth, check, children, children_watching, children2, create, create_with, delete, exists,
+    exists_watching, get, get_acl, get_watching, multi, set, set_acl,
 };
 use crate::capture::{A, B, C, Script};
 
@@ -78,6 +80,43 @@ pub(super) fn permissions(s: &mut Script) -> Result<()> {
     s.ask(B, Op::SetData, &set("/zookeeper/config", "x", 7))
 }
 
+/// Each permission alone, against each operation that asks for one.
+pub(super) fn single_permissions(s: &mut Script) -> Result<()> {
+    const SINGLE: [i32; 6] = [perms::READ, perms::WRITE, perms::CREATE, perms::DELETE, perms::ADMIN, 0];
+    s.connect(A)?;
+    s.connect(B)?;
+    s.ask_as(A, xid::AUTH, Op::Auth, &auth("digest", "user:secret"))?;
+    s.ask(A, Op::Create, &create("/single", ""))?;
+    for perms in SINGLE {
+        let path = format!("/single/{perms}");
+        let child = format!("{path}/x");
+        let both = [acl(perms::ALL, "auth", ""), acl(perms, "world", "anyone")].concat();
+        s.ask(A, Op::Create, &create_with(&path, both))?;
+        s.ask(A, Op::Create, &create(&child, ""))?;
+        s.ask(B, Op::Exists, &exists_watching(&path))?;
+        s.ask(B, Op::GetData, &get_watching(&path))?;
+        s.ask(B, Op::GetChildren, &children_watching(&path))?;
+        s.ask(B, Op::GetChildren2, &children2(&path))?;
+        s.ask(B, Op::GetAllChildrenNumber, &GetAllChildrenNumberRequest { path: path.as_str().into() })?;
+        s.ask(B, Op::GetAcl, &get_acl(&path))?;
+        s.ask(B, Op::Multi, &multi(&[check(&path, 0)]))?;
+        s.ask(
+            B,
+            Op::MultiRead,
+            &multi(&[MultiOp::GetData(get(&path)), MultiOp::GetChildren(children(&path))]),
+        )?;
+        s.ask(B, Op::SetAcl, &set_acl(&path, Acl::open_unsafe(), 7))?;
+        s.ask(B, Op::SetData, &set(&path, "x", -1))?;
+        s.ask(B, Op::Create, &create(&format!("{path}/y"), ""))?;
+        s.ask(B, Op::Delete, &delete(&child, -1))?;
+        // What B could not watch it hears nothing of.
+        s.ask(A, Op::SetData, &set(&path, "y", -1))?;
+        s.ask(A, Op::Create, &create(&format!("{path}/z"), ""))?;
+        s.events(B)?;
+    }
+    Ok(())
+}
+
 pub(super) fn auth_failures(s: &mut Script) -> Result<()> {
     s.connect(A)?;
     s.ask_as(A, xid::AUTH, Op::Auth, &auth("nobody", "knows"))?;
@@ -87,6 +126,30 @@ pub(super) fn auth_failures(s: &mut Script) -> Result<()> {
     s.is_open(B)?;
     s.connect(C)?;
     s.ask_as(C, xid::AUTH, Op::Auth, &auth("ip", "1.2.3.4"))?;
+    s.is_open(C)?;
+    for scheme in ["world", "auth", "super", "", "DIGEST"] {
+        s.connect(A)?;
+        s.ask_as(A, xid::AUTH, Op::Auth, &auth(scheme, "user:secret"))?;
+        s.is_open(A)?;
+    }
+    for credentials in ["", ":", "user:", ":secret"] {
+        s.connect(B)?;
+        s.ask_as(B, xid::AUTH, Op::Auth, &auth("digest", credentials))?;
+        s.ask_raw(B, Op::WhoAmI.code(), &[])?;
+        s.is_open(B)?;
+    }
+    // A null scheme, null credentials, and what is no packet at all.
+    for packet in [
+        &[&[0; 4][..], &[0xff; 4], &[0; 4]].concat()[..],
+        &[0, 0, 0, 0, 0, 0, 0, 6, b'd', b'i', b'g', b'e', b's', b't', 0xff, 0xff, 0xff, 0xff],
+        &[0, 0],
+    ] {
+        s.connect(C)?;
+        s.ask_raw(C, Op::Auth.code(), packet)?;
+        s.is_open(C)?;
+    }
+    s.connect(C)?;
+    s.ask_raw(C, Op::Sasl.code(), &[0, 0, 0, 1, b'x'])?;
     s.is_open(C)
 }
 

@@ -110,21 +110,30 @@ pub(super) fn removing(s: &mut Script) -> Result<()> {
         WatcherType::PersistentRecursive,
     ];
     s.connect(A)?;
-    s.ask(A, Op::Create, &create("/rm", ""))?;
     for kind in KINDS {
-        s.ask(A, Op::CheckWatches, &check_watches("/rm", kind))?;
-        s.ask(A, Op::RemoveWatches, &remove_watches("/rm", kind))?;
-        watch_all(s, A, "/rm")?;
-        s.ask(A, Op::AddWatch, &add_watch("/rm", AddWatchMode::Persistent))?;
-        s.ask(A, Op::AddWatch, &add_watch("/rm", AddWatchMode::PersistentRecursive))?;
-        s.ask(A, Op::CheckWatches, &check_watches("/rm", kind))?;
-        s.ask(A, Op::RemoveWatches, &remove_watches("/rm", kind))?;
-        s.ask(A, Op::CheckWatches, &check_watches("/rm", kind))?;
-        s.ask(A, Op::SetData, &set("/rm", "x", -1))?;
-        s.ask(A, Op::Create, &create("/rm/x", ""))?;
-        s.ask(A, Op::Delete, &delete("/rm/x", -1))?;
-        s.ask(A, Op::RemoveWatches, &remove_watches("/rm", WatcherType::Any))?;
+        let path = &*format!("/rm{}", kind.code());
+        let child = &*format!("{path}/x");
+        s.ask(A, Op::Create, &create(path, ""))?;
+        s.ask(A, Op::RemoveWatches, &remove_watches(path, kind))?;
+        watch_all(s, A, path)?;
+        s.ask(A, Op::AddWatch, &add_watch(path, AddWatchMode::Persistent))?;
+        s.ask(A, Op::AddWatch, &add_watch(path, AddWatchMode::PersistentRecursive))?;
+        s.ask(A, Op::CheckWatches, &check_watches(path, kind))?;
+        // Twice: the second finds nothing.
+        let request = remove_watches(path, kind).to_bytes();
+        s.ask_described(A, Op::RemoveWatches, &request, &format!("first of {path}"))?;
+        s.ask_described(A, Op::RemoveWatches, &request, &format!("second of {path}"))?;
+        s.ask(A, Op::SetData, &set(path, "x", -1))?;
+        s.ask(A, Op::Create, &create(child, ""))?;
+        s.ask(A, Op::Delete, &delete(child, -1))?;
+        s.ask_described(
+            A,
+            Op::RemoveWatches,
+            &remove_watches(path, WatcherType::Any).to_bytes(),
+            &format!("of what is left of {path}"),
+        )?;
     }
+    s.ask(A, Op::Create, &create("/rm", ""))?;
     let odd = jute::proto::RemoveWatchesRequest { path: "/rm".into(), watcher_type: 9 };
     s.ask(A, Op::RemoveWatches, &odd)?;
     let odd = jute::proto::CheckWatchesRequest { path: "/rm".into(), watcher_type: 0 };
@@ -168,6 +177,7 @@ pub(super) fn replayed(s: &mut Script) -> Result<()> {
 pub(super) fn filtered(s: &mut Script) -> Result<()> {
     s.connect(A)?;
     s.connect(B)?;
+    s.connect(C)?;
     s.ask_as(A, xid::AUTH, Op::Auth, &auth("digest", "user:secret"))?;
     s.ask(A, Op::Create, &create("/fl", ""))?;
     s.ask(B, Op::AddWatch, &add_watch("/fl", AddWatchMode::PersistentRecursive))?;
@@ -176,12 +186,13 @@ pub(super) fn filtered(s: &mut Script) -> Result<()> {
     s.ask(A, Op::SetData, &set("/fl/secret", "x", -1))?;
     s.ask(A, Op::Create, &create("/fl/secret/open", ""))?;
     s.ask(A, Op::SetAcl, &set_acl("/fl", acl(perms::ALL, "auth", ""), -1))?;
-    s.ask(B, Op::AddWatch, &add_watch("/fl", AddWatchMode::Persistent))?;
+    s.ask(C, Op::AddWatch, &add_watch("/fl", AddWatchMode::Persistent))?;
     s.ask(A, Op::SetData, &set("/fl", "x", -1))?;
     s.ask(A, Op::Delete, &delete("/fl/secret/open", -1))?;
     s.ask(A, Op::Delete, &delete("/fl/secret", -1))?;
     s.ask(A, Op::Create, &create("/fl/open", ""))?;
-    s.events(B)
+    s.events(B)?;
+    s.events(C)
 }
 
 pub(super) fn several_at_once(s: &mut Script) -> Result<()> {

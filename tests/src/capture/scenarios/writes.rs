@@ -1,14 +1,16 @@
 //! Writes, and the order in which they are refused: the client sees the first error that applies.
 
 use anyhow::Result;
-use jute::data::perms;
-use jute::proto::{ReconfigRequest, SetDataRequest, SyncRequest};
+use jute::data::{Acl, perms};
+use jute::multi::MultiOp;
+use jute::proto::{CreateRequest, CreateTtlRequest, ReconfigRequest, SetDataRequest, SyncRequest};
 use jute::{CreateMode, Op};
 
 use crate::capture::requests::{
-    acl, children, create, create_as, create_ttl, create_with, delete, exists, get, set,
+    acl, check, children, children2, create, create_as, create_ttl, create_with, delete, exists, get,
+    get_acl, get_watching, multi, set, set_acl,
 };
-use crate::capture::{A, Script};
+use crate::capture::{A, B, Script};
 
 pub(super) fn create_in_order_of_errors(s: &mut Script) -> Result<()> {
     s.connect(A)?;
@@ -33,7 +35,7 @@ pub(super) fn create_in_order_of_errors(s: &mut Script) -> Result<()> {
 }
 
 pub(super) fn paths(s: &mut Script) -> Result<()> {
-    const PATHS: [&str; 18] = [
+    const PATHS: [&str; 24] = [
         "",
         "/",
         "a",
@@ -52,6 +54,12 @@ pub(super) fn paths(s: &mut Script) -> Result<()> {
         "/p\u{e000}",
         "/p\u{1f600}",
         "/p\u{fff0}",
+        "/p\u{ffff}",
+        "/p\u{f8ff}",
+        "/p\u{10000}",
+        "/p\u{10ffff}",
+        "/p/\u{1}/q",
+        "/p/./q/",
     ];
     s.connect(A)?;
     for path in PATHS {
@@ -61,8 +69,22 @@ pub(super) fn paths(s: &mut Script) -> Result<()> {
         s.ask(A, Op::Exists, &exists(path))?;
         s.ask(A, Op::GetData, &get(path))?;
         s.ask(A, Op::GetChildren, &children(path))?;
+        s.ask(A, Op::SetAcl, &set_acl(path, Acl::open_unsafe(), 9))?;
+        s.ask(A, Op::GetAcl, &get_acl(path))?;
+        s.ask(A, Op::GetChildren2, &children2(path))?;
+        s.ask(A, Op::Create2, &create_as(path, "x", CreateMode::EphemeralSequential.code()))?;
     }
-    for path in ["/p\u{a0}", "/p\u{e9}", "/p\u{20ac}", "/p...", "/p .", "/p.q"] {
+    for path in [
+        "/p\u{d7ff}",
+        "/p\u{f900}",
+        "/p\u{ffef}",
+        "/p\u{a0}",
+        "/p\u{e9}",
+        "/p\u{20ac}",
+        "/p...",
+        "/p .",
+        "/p.q",
+    ] {
         s.ask(A, Op::Create, &create(path, path))?;
         s.ask(A, Op::GetData, &get(path))?;
     }
@@ -151,6 +173,96 @@ pub(super) fn sets(s: &mut Script) -> Result<()> {
     s.ask(A, Op::Sync, &SyncRequest { path: "nowhere".into() })?;
     let nobody = ReconfigRequest { cur_config_id: -1, ..ReconfigRequest::default() };
     s.ask(A, Op::Reconfig, &nobody)
+}
+
+/// A create's errors, for every operation that creates.
+pub(super) fn creating(s: &mut Script) -> Result<()> {
+    s.connect(A)?;
+    s.ask(A, Op::Create, &create("/cr", ""))?;
+    s.ask(A, Op::Create, &create_as("/cr/e", "", CreateMode::Ephemeral.code()))?;
+    s.ask(A, Op::Create, &create_with("/cr/closed", acl(perms::READ, "world", "anyone")))?;
+    let nobody = acl(perms::ALL, "auth", "");
+    let attempts = [
+        ("/cr/new", Acl::open_unsafe()),
+        ("/cr/new", Acl::open_unsafe()),
+        ("/cr/new", vec![]),
+        ("/cr/new", nobody.clone()),
+        ("bad", nobody.clone()),
+        ("/cr/none/x", nobody),
+        ("/cr/none/x", Acl::open_unsafe()),
+        ("/cr/closed/x", Acl::open_unsafe()),
+        ("/cr/closed/..", Acl::open_unsafe()),
+        ("/cr/..", Acl::open_unsafe()),
+        ("/cr/e/x", Acl::open_unsafe()),
+        ("/cr/e/", Acl::open_unsafe()),
+        ("/", Acl::open_unsafe()),
+    ];
+    for (path, acl) in &attempts {
+        let asked = |mode: CreateMode| CreateRequest { flags: mode.code(), ..create_with(path, acl.clone()) };
+        s.ask(A, Op::Create2, &asked(CreateMode::Persistent))?;
+        s.ask(A, Op::CreateContainer, &asked(CreateMode::Container))?;
+        let CreateRequest { path, data, acl, flags } = asked(CreateMode::PersistentWithTtl);
+        s.ask(A, Op::CreateTtl, &CreateTtlRequest { path, data, acl, flags, ttl_ms: 1 << 30 })?;
+        s.ask(A, Op::Create, &asked(CreateMode::PersistentSequential))?;
+        s.ask(A, Op::Create2, &asked(CreateMode::EphemeralSequential))?;
+    }
+    s.ask(A, Op::GetChildren2, &children2("/cr"))
+}
+
+/// Versions: which are expected, which are not.
+pub(super) fn versions(s: &mut Script) -> Result<()> {
+    const EXPECTED: [i32; 7] = [1, i32::MAX, i32::MIN, -2, 0, 0, -1];
+    s.connect(A)?;
+    s.ask(A, Op::Create, &create("/vs", ""))?;
+    for version in EXPECTED {
+        s.ask(A, Op::SetData, &set("/vs", "x", version))?;
+        s.ask(A, Op::SetAcl, &set_acl("/vs", Acl::open_unsafe(), version))?;
+        s.ask(A, Op::Multi, &multi(&[check("/vs", version)]))?;
+        s.ask(A, Op::Create, &create("/vs/x", ""))?;
+        s.ask(A, Op::Delete, &delete("/vs/x", version))?;
+    }
+    s.ask(A, Op::Exists, &exists("/vs"))
+}
+
+/// Limits that are none, limits that change, and the order in which they are looked at.
+pub(super) fn odd_quotas(s: &mut Script) -> Result<()> {
+    let limits = "/zookeeper/quota/oq/zookeeper_limits";
+    let stats = "/zookeeper/quota/oq/zookeeper_stats";
+    s.connect(A)?;
+    s.connect(B)?;
+    s.ask(A, Op::Create, &create("/oq", "1"))?;
+    s.ask(A, Op::Create, &create_with("/oq/closed", acl(perms::READ, "world", "anyone")))?;
+    s.ask(A, Op::Create, &create("/zookeeper/quota/oq", ""))?;
+    s.ask(A, Op::Create, &create(limits, "count=-1,bytes=-1=;byteHardLimit=5;countHardLimit=3"))?;
+    s.ask(A, Op::Create, &create(stats, ""))?;
+    s.ask(B, Op::GetData, &get_watching(stats))?;
+    s.ask(A, Op::GetData, &get(stats))?;
+    s.ask(A, Op::Create, &create("/oq/a", "22"))?;
+    // Permission and existence come before the quota, the quota before the version.
+    s.ask(A, Op::Create, &create("/oq/closed/x", "1234567"))?;
+    s.ask(A, Op::Create, &create("/oq/a", "1234567"))?;
+    s.ask(A, Op::SetData, &set("/oq/closed", "1234567", 7))?;
+    s.ask(A, Op::SetData, &set("/oq/a", "1234567", 7))?;
+    s.ask(A, Op::SetData, &set("/oq/a", "1", 7))?;
+    let both = [MultiOp::Delete(delete("/oq/a", -1)), MultiOp::Create(create("/oq/b", "22"))];
+    s.ask(A, Op::Multi, &multi(&both))?;
+    s.ask(
+        A,
+        Op::Multi,
+        &multi(&[MultiOp::Create(create("/oq/c", "")), MultiOp::SetData(set("/oq", "123456", -1))]),
+    )?;
+    s.ask(A, Op::GetData, &get(stats))?;
+    s.events(B)?;
+    for text in ["count=9,bytes=9", "count=1,bytes=1=;byteHardLimit=-1;countHardLimit=-1", "count=5"] {
+        s.ask(A, Op::SetData, &set(limits, text, -1))?;
+        s.ask(A, Op::SetData, &set("/oq", "12345678", -1))?;
+        s.ask(A, Op::Create, &create("/oq/n", ""))?;
+        s.ask(A, Op::Delete, &delete("/oq/n", -1))?;
+        s.ask(A, Op::GetData, &get(stats))?;
+    }
+    s.ask(A, Op::Delete, &delete(stats, -1))?;
+    s.ask(A, Op::Create, &create("/oq/last", ""))?;
+    s.ask(A, Op::Delete, &delete(limits, -1))
 }
 
 pub(super) fn quotas(s: &mut Script) -> Result<()> {
