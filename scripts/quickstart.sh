@@ -4,6 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if (: </dev/tcp/127.0.0.1/2181) 2>/dev/null; then
+    echo "Something listens on 127.0.0.1:2181 already, perhaps a ZooKeeper: stop it first." >&2
+    exit 1
+fi
+
 scripts/install-build-deps.sh
 cargo build --release --locked --bin zkserver --bin zkcli
 bin="${CARGO_TARGET_DIR:-target}/release"
