@@ -198,6 +198,11 @@
 //! [`session`], a state machine without I/O that is tested without any. [`mod@watch`] knows who waits for which
 //! event, [`hosts`] which server is next.
 
+/// What the README shows must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod builder;
 mod client;
 mod connection;

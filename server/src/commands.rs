@@ -81,10 +81,10 @@ pub(crate) enum Command {
 /// Which server's directories.
 #[derive(Debug, Args)]
 pub(crate) struct Dirs {
-    /// Its dataDir.
+    /// The server's dataDir.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// Its dataLogDir, if it is another.
+    /// The server's dataLogDir, if it is another directory.
     #[arg(long, value_name = "DIR")]
     data_log_dir: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Stop 1 and 9 of [the life of a write](crate): one client's connection. What arrives becomes answers (reads),
+//! Stops 1 and 9 of [the life of a write](crate): one client's connection. What arrives becomes answers (reads),
 //! events (writes), or has to wait its turn; what the node delivers becomes bytes. ZooKeeper's `NIOServerCnxn`.
 
 use std::collections::VecDeque;
