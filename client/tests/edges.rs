@@ -11,7 +11,7 @@ use std::time::Duration;
 use client::{
     AddWatchMode, CreateMode, Error, ErrorCode, EventType, Op, SessionState, WatchUpdate, WatcherType,
 };
-use fake::{FakeServer, Peer, SESSION, TIMEOUT, builder, in_time};
+use fake::{FakeServer, Peer, SESSION, TIMEOUT, answered, builder, in_time};
 use futures::FutureExt;
 use jute::Jute;
 use jute::proto::{CreateRequest, GetDataResponse};
@@ -89,22 +89,9 @@ async fn credentials_that_are_not_answered_are_not_waited_for() {
 async fn a_removed_watch_says_so_and_the_session_goes_on() {
     let server = FakeServer::bind().await;
     let (client, mut peer) = server.client(builder()).await;
-    let (watch, _) = in_time(async {
-        tokio::join!(client.get_and_watch("/a"), async {
-            let asked = peer.asked().await;
-            peer.answer(asked.xid, 1, 0, &no_data()).await;
-        })
-    })
-    .await;
+    let watch = answered(&mut peer, client.get_and_watch("/a"), &no_data()).await;
     let (_, watch) = watch.unwrap();
-    let (removed, _) = in_time(async {
-        tokio::join!(client.remove_watches("/a", WatcherType::Data), async {
-            let asked = peer.asked().await;
-            assert_eq!(asked.op, Op::RemoveWatches);
-            peer.answer(asked.xid, 1, 0, &[]).await;
-        })
-    })
-    .await;
+    let removed = answered(&mut peer, client.remove_watches("/a", WatcherType::Data), &[]).await;
     removed.unwrap();
     let gone = in_time(watch).await.unwrap_err();
     assert!(matches!(gone, Error::WatchRemoved) && !gone.is_terminal());
@@ -114,24 +101,12 @@ async fn a_removed_watch_says_so_and_the_session_goes_on() {
 async fn a_watch_nobody_reads_holds_nothing_up_and_ends_in_a_gap() {
     let server = FakeServer::bind().await;
     let (client, mut peer) = server.client(builder().watch_buffer(10)).await;
-    let (watch, _) = in_time(async {
-        tokio::join!(client.watch("/", AddWatchMode::PersistentRecursive), async {
-            let asked = peer.asked().await;
-            peer.answer(asked.xid, 1, 0, &[0; 4]).await;
-        })
-    })
-    .await;
+    let watch = answered(&mut peer, client.watch("/", AddWatchMode::PersistentRecursive), &[0; 4]).await;
     let mut watch = watch.unwrap();
     for number in 0..10_000 {
         peer.notify(EventType::NodeCreated, &format!("/{number}")).await;
     }
-    let (read, _) = in_time(async {
-        tokio::join!(client.get("/a"), async {
-            let asked = peer.asked().await;
-            peer.answer(asked.xid, 1, 0, &no_data()).await;
-        })
-    })
-    .await;
+    let read = answered(&mut peer, client.get("/a"), &no_data()).await;
     read.unwrap();
     let mut kept = 0;
     while let Some(WatchUpdate::Event(event)) = watch.try_next() {

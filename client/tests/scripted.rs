@@ -11,7 +11,7 @@ use bytes::Bytes;
 use client::{
     AddWatchMode, Client, CreateMode, Data, Error, ErrorCode, EventType, Op, SessionState, Stat, WatchUpdate,
 };
-use fake::{FakeServer, Peer, SESSION, TIMEOUT, answer, builder, in_time};
+use fake::{FakeServer, Peer, SESSION, TIMEOUT, answer, answered, builder, in_time};
 use futures::{FutureExt, StreamExt, future};
 use jute::Jute;
 use jute::proto::{
@@ -351,14 +351,7 @@ async fn a_read_only_server_is_left_for_one_that_writes() {
 async fn a_persistent_watch_says_where_it_may_have_missed_something() {
     let server = FakeServer::bind().await;
     let (client, mut peer) = server.client(builder()).await;
-    let (watch, _) = in_time(async {
-        tokio::join!(client.watch("/a", AddWatchMode::PersistentRecursive), async {
-            let asked = peer.asked().await;
-            assert_eq!(asked.op, Op::AddWatch);
-            peer.answer(asked.xid, 1, 0, &[0; 4]).await;
-        })
-    })
-    .await;
+    let watch = answered(&mut peer, client.watch("/a", AddWatchMode::PersistentRecursive), &[0; 4]).await;
     let mut watch = watch.unwrap();
     peer.notify(EventType::NodeCreated, "/a/b").await;
     let Some(WatchUpdate::Event(event)) = in_time(watch.next()).await else { panic!("no event") };
@@ -380,13 +373,7 @@ async fn a_persistent_watch_says_where_it_may_have_missed_something() {
 async fn whoever_sees_an_answer_has_seen_the_events_before_it() {
     let server = FakeServer::bind().await;
     let (client, mut peer) = server.client(builder()).await;
-    let (watch, _) = in_time(async {
-        tokio::join!(client.watch("/a", AddWatchMode::Persistent), async {
-            let asked = peer.asked().await;
-            peer.answer(asked.xid, 1, 0, &[0; 4]).await;
-        })
-    })
-    .await;
+    let watch = answered(&mut peer, client.watch("/a", AddWatchMode::Persistent), &[0; 4]).await;
     let mut watch = watch.unwrap();
     for _ in 0..100 {
         let (read, _) = in_time(async {

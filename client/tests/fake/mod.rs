@@ -24,6 +24,15 @@ pub(crate) async fn in_time<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, test).await.expect("the test hangs")
 }
 
+/// What `asking` yields when its one request is answered with `body`.
+pub(crate) async fn answered<T>(peer: &mut Peer, asking: impl Future<Output = T>, body: &[u8]) -> T {
+    let answer = async {
+        let asked = peer.asked().await;
+        peer.answer(asked.xid, 1, 0, body).await;
+    };
+    in_time(async { tokio::join!(asking, answer).0 }).await
+}
+
 /// A client's settings, with a session timeout that the tests don't reach.
 pub(crate) fn builder() -> Builder {
     Client::builder().session_timeout(TIMEOUT)
