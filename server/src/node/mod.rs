@@ -111,6 +111,7 @@ impl Node {
             disk_short: self.disk_short,
             cuts_unwritten: self.cuts_unwritten,
             counters: self.counters,
+            pending: PendingChanges::after(&self.pending),
             ..Self::new(self.config.clone(), tree, now)
         }
     }

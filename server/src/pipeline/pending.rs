@@ -72,6 +72,11 @@ impl PendingChanges {
         self.by_path.len()
     }
 
+    /// None under way; what was counted before stays counted.
+    pub(crate) fn after(before: &Self) -> Self {
+        Self { foreseen: before.foreseen, settled: before.foreseen, ..Self::default() }
+    }
+
     /// Changes since the start, and how many of them are forgotten.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.foreseen, self.settled)

@@ -7,6 +7,7 @@ mod metrics;
 mod operating;
 mod order;
 mod restart;
+mod restoring;
 mod throttles;
 
 use std::io::{Read, Write};
