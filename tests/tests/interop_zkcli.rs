@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tests::process;
 use tests::service::{Service, interop_dir};
 use tests::shell::{Dialect, Shell};
@@ -44,16 +44,21 @@ fn our_shell_prints_what_the_java_shell_prints() -> Result<()> {
 #[test]
 fn of_a_service_that_is_not_there_both_shells_say_the_same() -> Result<()> {
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    for options in [&[][..], &["-waitforconnection", "-timeout", "1500"]] {
-        let said = |shell: fn() -> Result<Command>| -> Result<_> {
-            let mut command = shell()?;
-            command.args(["-server", &nobody.to_string()]).args(options).args(["get", "/a"]);
-            let finished = process::run(&mut command, Duration::from_secs(60))?;
-            let lines = finished.output.lines().filter(|line| !line.starts_with("SLF4J:"));
-            Ok((finished.code, lines.map(str::to_owned).collect::<Vec<_>>()))
-        };
-        assert_eq!(said(zkcli)?, said(zkcli_sh)?, "{options:?}");
-    }
+    let said = |shell: fn() -> Result<Command>, options: &[&str]| -> Result<_> {
+        let mut command = shell()?;
+        command.args(["-server", &nobody.to_string()]).args(options).args(["get", "/a"]);
+        let finished = process::run(&mut command, Duration::from_secs(60))?;
+        let lines = finished.output.lines().filter(|line| !line.starts_with("SLF4J:"));
+        Ok((finished.code, lines.map(str::to_owned).collect::<Vec<_>>()))
+    };
+    assert_eq!(said(zkcli, &[])?, said(zkcli_sh, &[])?);
+
+    // Here the Java shell wraps the same words into the trace of an exception.
+    let patient = ["-waitforconnection", "-timeout", "1500"];
+    let (theirs, ours) = (said(zkcli_sh, &patient)?, said(zkcli, &patient)?);
+    assert_eq!(ours.0, theirs.0);
+    let why = ours.1.last().context("it says why")?;
+    assert!(theirs.1.iter().any(|line| line.ends_with(why)), "{ours:?} and {theirs:?}");
     Ok(())
 }
 
