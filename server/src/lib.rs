@@ -20,8 +20,9 @@
 //! `tests/scenarios/life_of_a_write.txt` is the same tour with real requests, and a test keeps it true.
 //!
 //! A read takes none of these stops. Its connection's thread answers it with [`pipeline::read`], under the tree's
-//! read lock, setting its watch before it lets go; if writes of the same connection are under way, it first waits
-//! for them in the [gate](pipeline::gate). `tests/scenarios/life_of_a_read.txt` shows it.
+//! read lock, setting its watch before it lets go. If something else that the connection asked for is under way in
+//! the node, the read follows it there: see the [gate](pipeline::gate), and
+//! `tests/scenarios/life_of_a_read.txt`, which shows it.
 //!
 //! # The map
 //!

@@ -1,12 +1,15 @@
 //! From a committed proposal to its answer: stop 8 of [the life of a write](crate).
 
-use bytes::Bytes;
-use jute::txn::{Txn, TxnBody};
-use jute::{Op, Reader, Ustring};
+use std::cell::RefCell;
 
-use super::{Action, Delivery, Node, ReplyBody};
+use bytes::{Bytes, BytesMut};
+use jute::txn::{Txn, TxnBody};
+use jute::{Op, Reader as FrameReader, Ustring};
+
+use super::{Action, Delivery, Node, ReplyBody, Request};
 use crate::metrics::Traffic;
 use crate::pipeline::apply::{self, Origin, Outstanding, Work};
+use crate::pipeline::read::{self, Reader};
 use crate::session::{SessionId, password_of};
 use crate::tree::{Applied, Change, Tree};
 use crate::watch::Watches;
@@ -28,7 +31,7 @@ fn note_written(body: &TxnBody, written: &mut Traffic) {
             let parts = multi.txns.iter().filter(|_| !is_refused).filter_map(|part| part.data.as_ref());
             // Each begins with its path; whole, it is about as long as path and data.
             for data in parts {
-                if let Ok(path) = Reader::new(data).text() {
+                if let Ok(path) = FrameReader::new(data).text() {
                     written.record(&path, data.len());
                 }
             }
@@ -42,7 +45,14 @@ fn note_written(body: &TxnBody, written: &mut Traffic) {
 pub(super) struct Workspace {
     changes: Vec<Change>,
     fired: Vec<Delivery>,
+    /// Where answers to reads are written; they share its memory.
+    answers: BytesMut,
 }
+
+/// Answers to reads share buffers of this size. What is larger makes room for itself.
+const ANSWERS_BYTES: usize = 64 * 1024;
+/// With less room left than this, the next buffer begins.
+const ANSWERS_BYTES_MIN: usize = 4 * 1024;
 
 impl Node {
     /// Applies all that is committed: changes `tree`, fires `watches`, answers.
@@ -65,6 +75,7 @@ impl Node {
                         }
                     }
                 }
+                Work::Read(request) => self.answer_read(&request, tree, watches, out),
                 Work::Sync(path) => {
                     let reply = origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path)));
                     out.extend(reply.map(Action::Deliver));
@@ -73,6 +84,7 @@ impl Node {
                     let reply = origin.map(|origin| origin.refuse(self.applied, error));
                     out.extend(reply.map(Action::Deliver));
                 }
+                Work::Depart(connection) => watches.drop_connection(connection),
                 Work::Unknown => out.extend(origin.map(Origin::turn_away).map(Action::Deliver)),
             }
         }
@@ -91,6 +103,21 @@ impl Node {
         self.outstanding.pop_front_if(|next| next.after <= committed)
     }
 
+    fn answer_read(&mut self, request: &Request, tree: &Tree, watches: &mut Watches, out: &mut Vec<Action>) {
+        let Request { session, connection, xid, op, ref body, ref identities } = *request;
+        let Some(connection) = connection else {
+            return;
+        };
+        let answers = &mut self.workspace.answers;
+        if answers.capacity() < ANSWERS_BYTES_MIN {
+            answers.reserve(ANSWERS_BYTES);
+        }
+        let reader = Reader { connection, session, identities, schemes: &self.config.schemes };
+        read::answer(tree, &RefCell::new(watches), reader, xid, op, body, answers);
+        let frames = answers.split().freeze();
+        out.push(Action::Deliver(Delivery::Answer { connection, zxid: tree.last_zxid(), frames }));
+    }
+
     fn apply_txn(
         &mut self,
         zxid: Zxid,
@@ -104,8 +131,8 @@ impl Node {
             let paths = tree.ephemerals_of(session).map(|path| (session, Ustring::from(&*path)));
             self.gone_with_session.extend(paths);
         }
-        let Workspace { changes, fired } = &mut self.workspace;
-        let applied = tree.apply(txn, changes);
+        let Workspace { changes, fired, .. } = &mut self.workspace;
+        let applied = if watches.is_empty() { tree.replay(txn) } else { tree.apply(txn, changes) };
         // Events go in front of the reply: whoever sees the change in an answer has heard of it.
         for change in changes.drain(..) {
             watches.fire(&change, fired);

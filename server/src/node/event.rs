@@ -21,7 +21,7 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
-/// A client's request for a write, still encoded: a learner forwards it as it is, `prep` decodes it.
+/// A client's request, still encoded: a learner forwards a write as it is, `prep` decodes it.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Who asks. [`SessionId`] 0 is the service itself.
@@ -43,6 +43,18 @@ pub struct Request {
 pub enum Event {
     /// A client asks for a write.
     Write(Request),
+    /// A client asks for a read, behind something else that it asked the node for.
+    Read(Request),
+    /// A request that the rim refuses, behind something else that its client asked for: it is answered in its
+    /// turn.
+    Refused {
+        /// Who asked.
+        connection: ConnectionId,
+        /// The client's number for it.
+        xid: i32,
+        /// Why.
+        error: ErrorCode,
+    },
     /// A connection asks for a new session.
     OpenSession {
         /// Who asks.
@@ -61,7 +73,7 @@ pub enum Event {
         /// The timeout it wishes for, in milliseconds.
         timeout_ms: i32,
     },
-    /// A connection has gone.
+    /// A connection has gone, and its watches go too.
     Disconnected {
         /// Which one.
         connection: ConnectionId,
@@ -128,6 +140,15 @@ pub enum Delivery {
         body: ReplyBody,
         /// The connection closes once this is sent: after closeSession, and unknown operations.
         close: bool,
+    },
+    /// The answer to a read: its frame, behind those of the events that it found due.
+    Answer {
+        /// Who asked.
+        connection: ConnectionId,
+        /// The newest zxid applied.
+        zxid: Zxid,
+        /// Whole frames.
+        frames: Bytes,
     },
     /// A watch fired. It was consumed or is persistent; either way the table already says so.
     Notification {

@@ -27,7 +27,7 @@ pub use status::{Counters, Status};
 use commit::Workspace;
 
 use crate::metrics::Traffic;
-use crate::pipeline::apply::Outstanding;
+use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::pending::PendingChanges;
 use crate::pipeline::reaper::Reaper;
 use crate::session::{ConnectionId, SessionId, Sessions, password_of};
@@ -121,13 +121,20 @@ impl Node {
     pub fn step(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         match event {
             Event::Write(request) => self.on_write(request, now, tree, out),
+            Event::Read(request) => self.on_read(request),
+            Event::Refused { connection, xid, error } => {
+                self.wait_in_line(Some(Origin { connection, xid }), Work::Refuse(error));
+            }
             Event::OpenSession { connection, timeout_ms } => {
                 self.on_open_session(connection, timeout_ms, now, tree, out);
             }
             Event::RenewSession { connection, session, password, timeout_ms } => {
                 self.on_renew_session(connection, session, &password, timeout_ms, now, out);
             }
-            Event::Disconnected { connection } => self.sessions.disconnect(connection),
+            Event::Disconnected { connection } => {
+                self.sessions.disconnect(connection);
+                self.wait_in_line(None, Work::Depart(connection)); // Its reads may still set watches.
+            }
             Event::Touched(sessions) => {
                 for session in sessions {
                     // One that has ended since is heard from in vain.

@@ -55,6 +55,12 @@ impl Node {
         }
     }
 
+    /// A read changes nothing; it is here because a write of its connection is.
+    pub(super) fn on_read(&mut self, request: Request) {
+        self.counters.requests += 1;
+        self.wait_in_line(None, Work::Read(request));
+    }
+
     /// A sync changes nothing. On a lone server it is answered once all before it is applied.
     fn on_sync(&mut self, origin: Option<Origin>, alive: Result<(), ErrorCode>, body: &Bytes) {
         let decode = || SyncRequest::from_bytes(body).map_err(|_| ErrorCode::MarshallingError);
@@ -148,7 +154,7 @@ impl Node {
         self.wait_in_line(asked.origin, Work::Txn { op: asked.op, parts, txn });
     }
 
-    fn wait_in_line(&mut self, origin: Option<Origin>, work: Work) {
+    pub(super) fn wait_in_line(&mut self, origin: Option<Origin>, work: Work) {
         self.outstanding.push_back(Outstanding { after: self.proposed, origin, work });
     }
 

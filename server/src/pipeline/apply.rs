@@ -6,7 +6,7 @@ use jute::proto::{Create2Response, CreateResponse};
 use jute::txn::Txn;
 use jute::{ErrorCode, Op, Ustring};
 
-use crate::node::{Delivery, ReplyBody};
+use crate::node::{Delivery, ReplyBody, Request};
 use crate::session::ConnectionId;
 use crate::tree::Applied;
 use crate::zab::Zxid;
@@ -31,12 +31,16 @@ pub(crate) enum Work {
         parts: Vec<Op>,
         txn: Txn,
     },
+    /// To be answered from the tree as it is then.
+    Read(Request),
     /// Only the order counts.
     Sync(Ustring),
     /// Not even worth a txn.
     Refuse(ErrorCode),
     /// Not an operation for clients: its connection closes.
     Unknown,
+    /// A connection has gone: so do its watches.
+    Depart(ConnectionId),
 }
 
 /// Who waits for an answer.

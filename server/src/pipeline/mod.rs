@@ -1,4 +1,4 @@
-//! A request's stages, a file each. Writes pass `throttle`, `gate`, `prep` (with `pending`) and `apply`; reads
+//! A request's stages, a file each. Writes pass `throttle`, `prep` (with `pending`) and `apply`, reads
 //! `throttle`, `gate` and `read`. `reaper` is where the service asks something of itself.
 
 pub(crate) mod apply;

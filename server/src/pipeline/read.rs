@@ -1,8 +1,10 @@
-//! Reads: answered by the connection's own thread, from the tree under its read lock. ZooKeeper's
-//! `FinalRequestProcessor`, its reading half.
+//! Reads: answered by the connection's own thread, from the tree under its read lock; behind a write of the same
+//! connection, by the node (see the [gate](super::gate)). ZooKeeper's `FinalRequestProcessor`, its reading half.
 //!
 //! Answers are written straight into the connection's buffer: paths are borrowed from the request's frame,
 //! data from the tree. A read that sets no watch takes no memory and no lock of its own.
+
+use std::cell::RefCell;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jute::data::{Acl, Id, perms};
@@ -44,7 +46,7 @@ pub struct Reader<'a> {
 #[doc(alias = "FinalRequestProcessor")]
 pub fn answer(
     tree: &Tree,
-    watches: &Mutex<Watches>,
+    watches: &impl WatchTable,
     who: Reader<'_>,
     xid: i32,
     op: i32,
@@ -110,13 +112,31 @@ impl From<DecodeError> for Refusal {
     }
 }
 
-struct Read<'a> {
+/// The watches, as whoever answers has them: a connection's thread shares them, the node holds them anyway.
+pub trait WatchTable {
+    /// Looks at them, or changes them.
+    fn with<T>(&self, look: impl FnOnce(&mut Watches) -> T) -> T;
+}
+
+impl WatchTable for Mutex<Watches> {
+    fn with<T>(&self, look: impl FnOnce(&mut Watches) -> T) -> T {
+        look(&mut self.lock())
+    }
+}
+
+impl WatchTable for RefCell<&mut Watches> {
+    fn with<T>(&self, look: impl FnOnce(&mut Watches) -> T) -> T {
+        look(&mut self.borrow_mut())
+    }
+}
+
+struct Read<'a, W> {
     tree: &'a Tree,
-    watches: &'a Mutex<Watches>,
+    watches: &'a W,
     who: Reader<'a>,
 }
 
-impl<'a> Read<'a> {
+impl<'a, W: WatchTable> Read<'a, W> {
     fn record(&self, op: Option<Op>, body: &Bytes, out: &mut BytesMut) -> Outcome {
         let input = &mut Input::new(body);
         match op {
@@ -159,11 +179,15 @@ impl<'a> Read<'a> {
         self.who.schemes.check(acl, wanted, self.who.identities)
     }
 
+    fn watch(&self, path: &str, kind: WatchKind) {
+        self.watches.with(|watches| watches.add(self.who.connection, path, kind));
+    }
+
     fn get_data(&self, input: &mut Input<'_>, out: &mut BytesMut) -> Outcome {
         let (path, watch) = (input.text()?, input.boolean()?);
         let znode = self.readable(&path)?;
         if watch {
-            self.watches.lock().add(self.who.connection, &path, WatchKind::Data);
+            self.watch(&path, WatchKind::Data);
         }
         put_data_and_stat(znode, out);
         Ok(())
@@ -178,7 +202,7 @@ impl<'a> Read<'a> {
         let znode = self.tree.find(&path);
         znode.map_or(Ok(()), |znode| self.check_readable(znode))?;
         if watch {
-            self.watches.lock().add(self.who.connection, &path, WatchKind::Data);
+            self.watch(&path, WatchKind::Data);
         }
         znode.ok_or(ErrorCode::NoNode)?.stat().encode(out);
         Ok(())
@@ -188,7 +212,7 @@ impl<'a> Read<'a> {
         let (path, watch) = (input.text()?, input.boolean()?);
         let znode = self.readable(&path)?;
         if watch {
-            self.watches.lock().add(self.who.connection, &path, WatchKind::Children);
+            self.watch(&path, WatchKind::Children);
         }
         put_children(znode, out);
         Ok(znode)
@@ -261,20 +285,20 @@ impl<'a> Read<'a> {
     fn add_watch(&self, input: &mut Input<'_>, out: &mut BytesMut) -> Outcome {
         let (path, mode) = (input.text()?, input.int()?);
         let mode = AddWatchMode::from_code(mode).ok_or(ErrorCode::MarshallingError)?;
-        self.watches.lock().add(self.who.connection, &path, mode.into());
+        self.watch(&path, mode.into());
         ErrorResponse { err: 0 }.encode(out);
         Ok(())
     }
 
     fn check_watches(&self, input: &mut Input<'_>) -> Outcome {
         let (path, kind) = (input.text()?, watcher_type(input)?);
-        let found = self.watches.lock().contains(self.who.connection, &path, kind);
+        let found = self.watches.with(|watches| watches.contains(self.who.connection, &path, kind));
         if found { Ok(()) } else { Err(ErrorCode::NoWatcher.into()) }
     }
 
     fn remove_watches(&self, input: &mut Input<'_>) -> Outcome {
         let (path, kind) = (input.text()?, watcher_type(input)?);
-        let found = self.watches.lock().remove(self.who.connection, &path, kind);
+        let found = self.watches.with(|watches| watches.remove(self.who.connection, &path, kind));
         if found { Ok(()) } else { Err(ErrorCode::NoWatcher.into()) }
     }
 
@@ -282,7 +306,9 @@ impl<'a> Read<'a> {
     fn set_watches(&self, persistent_too: bool, body: &Bytes, out: &mut BytesMut) -> Outcome {
         let asked = if persistent_too { SetWatches2::from_bytes(body)? } else { without_persistent(body)? };
         let mut missed = Vec::new();
-        self.watches.lock().set_watches(self.tree, self.who.connection, &asked, &mut missed);
+        self.watches.with(|watches| {
+            watches.set_watches(self.tree, self.who.connection, &asked, &mut missed);
+        });
         for delivery in missed {
             if let Delivery::Notification { zxid, event, path, .. } = delivery {
                 write_notification(zxid, event, path, out);

@@ -1,7 +1,6 @@
 //! Stops 1 and 9 of [the life of a write](crate): one client's connection. What arrives becomes answers (reads),
 //! events (writes), or has to wait its turn; what the node delivers becomes bytes. ZooKeeper's `NIOServerCnxn`.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use jute::data::Id;
 use jute::frame::FrameCodec;
 use jute::proto::{AuthPacket, RequestHeader, SetSaslResponse};
-use jute::{ErrorCode, Jute, Op, OpKind, Reader as FrameReader};
+use jute::{ErrorCode, Jute, Op, Reader as FrameReader};
 use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
@@ -53,8 +52,6 @@ pub(super) struct Connection {
     /// Its address, and what it has proven since.
     pub(super) identities: Arc<[Id]>,
     gate: Gate<Asked>,
-    /// Writes in the node.
-    under_way: VecDeque<UnderWay>,
     /// Its wait in the request throttle.
     pub(super) stall: Stall,
     /// The beginning of what was not taken in yet: part of a frame, or frames that have to wait.
@@ -95,27 +92,17 @@ pub(super) struct Wish {
     pub(super) to_go_on: bool,
 }
 
-/// A request that waits in the gate.
+/// A request that the node has.
 #[derive(Debug)]
-struct Asked {
-    xid: i32,
-    op: i32,
-    body: Bytes,
-    arrived: Duration,
-    /// Bytes it counts for among large requests.
-    large: u32,
-    /// It has waited too long in the request throttle.
-    is_refused: bool,
-}
-
-/// A write that the node has not answered.
-#[derive(Debug)]
-pub(super) struct UnderWay {
+pub(super) struct Asked {
+    pub(super) xid: i32,
     pub(super) op: i32,
+    /// Of a read: it tells which.
+    pub(super) body: Bytes,
+    pub(super) arrived: Duration,
     /// Bytes it counts for among large requests.
     large: u32,
-    pub(super) arrived: Duration,
-    /// Only where an audit is kept.
+    /// Of a write, where an audit is kept.
     pub(super) audited: Option<Box<Audited>>,
 }
 
@@ -176,6 +163,24 @@ pub(super) const FRAME_LENGTH_BYTES: usize = 4;
 /// A reply without a record.
 const REPLY_HEADER_BYTES: usize = 16;
 
+impl Asked {
+    /// Counts a read answered with `reply`: its path's length and all behind the reply's header, as Java does.
+    pub(super) fn note_traffic(&self, reply: &[u8], traffic: &mut Traffic) {
+        if let Some(path) = path_read(self.op, &self.body, reply) {
+            traffic.record(path, path.len() + reply.len() - REPLY_HEADER_BYTES);
+        }
+    }
+}
+
+impl Tally {
+    /// A read was answered with `reply`, a frame.
+    pub(super) fn read(&mut self, asked: &Asked, zxid: Zxid, reply: &[u8]) {
+        self.replies.record(reply.len() - FRAME_LENGTH_BYTES);
+        self.reads += 1;
+        self.last = Some((asked.op, asked.xid, zxid));
+    }
+}
+
 /// Which path was looked at, and found: namespaces are told apart by it. `reply` is the whole frame.
 fn path_read<'a>(op: i32, body: &'a [u8], reply: &[u8]) -> Option<&'a str> {
     const SUCCESS: &[u8] = &[0; 4];
@@ -208,7 +213,6 @@ impl Connection {
             stage: Stage::Fresh,
             identities: Arc::from([address]),
             gate: Gate::default(),
-            under_way: VecDeque::new(),
             inbox: BytesMut::new(),
             is_held_back: false,
             stall: Stall::default(),
@@ -241,7 +245,7 @@ impl Connection {
 
     /// Nothing but its turn is missing to serve what was asked.
     pub(super) fn may_go_on(&self) -> bool {
-        self.is_listening() && (self.is_due() || self.is_held_back && !self.stall.is_waiting())
+        self.is_listening() && self.is_held_back && !self.stall.is_waiting()
     }
 
     /// What it could do now.
@@ -249,20 +253,15 @@ impl Connection {
         Wish { to_read: self.may_read(shared), to_write: !self.out.is_empty(), to_go_on: self.may_go_on() }
     }
 
-    /// Requests wait in the gate that no write holds up any more.
-    pub(super) fn is_due(&self) -> bool {
-        self.under_way.is_empty() && !self.gate.is_open()
+    /// A read is answered here, and not by the node.
+    pub(super) fn may_read_tree(&self) -> bool {
+        self.gate.is_open()
     }
 
     /// What comes next is not too large for what is under way, as far as its beginning tells.
     pub(super) fn inbox_fits(&self, large: &LargeRequests) -> bool {
         let len = self.inbox.first_chunk().map_or(0, |len| i32::from_be_bytes(*len));
         large.check(usize::try_from(len).unwrap_or(0)).is_ok()
-    }
-
-    /// Writes that the node has not answered.
-    pub(super) fn writes_under_way(&self) -> usize {
-        self.under_way.len()
     }
 
     /// The four-letter word it begins with, if that is what it does.
@@ -323,35 +322,30 @@ impl Connection {
         let mut input = FrameReader::new(frame);
         let RequestHeader { xid, op } = RequestHeader::decode(&mut input).map_err(|_| Breach::Header)?;
         let body = frame.slice(frame.len() - input.remaining()..);
-        let lane = match Op::from_code(op) {
+        match Op::from_code(op) {
             Some(Op::Auth) => return self.on_auth(xid, &body, desk),
             Some(Op::Sasl) => return self.on_sasl(xid, desk),
-            Some(Op::Ping) => Lane::Read,
-            Some(op) if op.kind() == OpKind::Read => Lane::Read,
-            _ => Lane::Write,
-        };
+            _ => {}
+        }
         if !self.is_let_in(desk.shared) {
             self.refuse(xid, ErrorCode::SessionClosedRequireSaslAuth, desk);
             self.stage = Stage::Closing;
             return Ok(());
         }
-        let mut asked = Asked { xid, op, body, arrived: desk.now, large: 0, is_refused: false };
-        let lane = match self.judge_wait(desk) {
-            Verdict::Drop => return Err(Breach::Stale),
-            // Refusals wait for what was asked before, as reads do.
-            Verdict::Refuse if ![Op::Ping.code(), Op::CloseSession.code()].contains(&op) => {
-                asked.is_refused = true;
-                Lane::Read
-            }
-            _ => lane,
-        };
+        let verdict = self.judge_wait(desk);
         let large = desk.shared.large.begin(frame.len()).map_err(|NoRoom| {
             desk.metrics.large_requests_rejected.add(1);
             Breach::NoRoom
         })?;
-        asked.large = u32::try_from(large).expect("frames are bounded");
-        if let Some(asked) = self.gate.arrive(lane, asked) {
-            self.serve(session, lane, asked, desk);
+        let large = u32::try_from(large).expect("frames are bounded");
+        let asked = Asked { xid, op, body, arrived: desk.now, large, audited: None };
+        match (verdict, Lane::of(op), desk.tree) {
+            (Verdict::Drop, ..) => return Err(Breach::Stale),
+            (Verdict::Refuse, ..) if ![Op::Ping.code(), Op::CloseSession.code()].contains(&op) => {
+                self.throttle(asked, desk);
+            }
+            (_, Lane::Read, Some(tree)) if self.gate.is_open() => self.answer(session, &asked, tree, desk),
+            (_, lane, _) => self.pass_on(session, lane, asked, desk),
         }
         Ok(())
     }
@@ -376,71 +370,52 @@ impl Connection {
         self.stall.judge(desk.now, timeout, &desk.shared.config.limits, desk.metrics)
     }
 
-    /// Serves what waited for a write that has been answered meanwhile.
-    pub(super) fn resume(&mut self, desk: &mut Desk<'_>) {
-        let Stage::Open { session } = self.stage else {
-            return;
-        };
-        while self.out.len() < OUTPUT_PAUSE_BYTES {
-            let Some((lane, asked)) = self.gate.release() else {
-                break;
-            };
-            self.serve(session, lane, asked, desk);
-        }
+    fn answer(&mut self, session: SessionId, asked: &Asked, tree: &Tree, desk: &mut Desk<'_>) {
+        let (connection, schemes) = (self.id, &desk.shared.schemes);
+        let reader = Reader { connection, session, identities: &self.identities, schemes };
+        let before = self.out.len();
+        let Asked { xid, op, ref body, .. } = *asked;
+        desk.shared.large.end(asked.large as usize);
+        read::answer(tree, &desk.shared.watches, reader, xid, op, body, &mut self.out);
+        let reply = &self.out[before..];
+        desk.tally.read(asked, tree.last_zxid(), reply);
+        asked.note_traffic(reply, desk.traffic);
     }
 
-    fn serve(&mut self, session: SessionId, lane: Lane, asked: Asked, desk: &mut Desk<'_>) {
-        match lane {
-            Lane::Write => {
-                let audited = self.audited(session, &asked, desk.shared);
-                let Asked { op, arrived, large, .. } = asked;
-                self.under_way.push_back(UnderWay { op, large, arrived, audited });
-                desk.room = desk.room.saturating_sub(1);
-                desk.shared.queue.began(1);
-                desk.events.push(Event::Write(Request {
-                    session,
-                    connection: Some(self.id),
-                    xid: asked.xid,
-                    op: asked.op,
-                    body: asked.body,
-                    identities: Arc::clone(&self.identities),
-                }));
-            }
-            Lane::Read if asked.is_refused => {
-                desk.shared.large.end(asked.large as usize);
-                let zxid = desk.tree.map_or_else(|| desk.shared.tree.read().last_zxid(), Tree::last_zxid);
-                reply::write_header(&mut self.out, asked.xid, zxid, Some(ErrorCode::ThrottledOp));
-                desk.tally.replies.record(REPLY_HEADER_BYTES);
-                desk.tally.sent += 1;
-            }
-            Lane::Read => {
-                desk.shared.large.end(asked.large as usize);
-                let tree = desk.tree.expect("whoever serves reads holds the tree");
-                let reader = Reader {
-                    connection: self.id,
-                    session,
-                    identities: &self.identities,
-                    schemes: &desk.shared.schemes,
-                };
-                let before = self.out.len();
-                read::answer(
-                    tree,
-                    &desk.shared.watches,
-                    reader,
-                    asked.xid,
-                    asked.op,
-                    &asked.body,
-                    &mut self.out,
-                );
-                let reply = &self.out[before..];
-                desk.tally.replies.record(reply.len() - FRAME_LENGTH_BYTES);
-                if let Some(path) = path_read(asked.op, &asked.body, reply) {
-                    desk.traffic.record(path, path.len() + reply.len() - REPLY_HEADER_BYTES);
-                }
-                desk.tally.reads += 1;
-                desk.tally.last = Some((asked.op, asked.xid, tree.last_zxid()));
-            }
+    /// It has waited too long: its turn to be refused comes behind what was asked before.
+    fn throttle(&mut self, asked: Asked, desk: &mut Desk<'_>) {
+        if !self.gate.is_open() {
+            let (connection, xid, error) = (self.id, asked.xid, ErrorCode::ThrottledOp);
+            return self.enter(asked, Event::Refused { connection, xid, error }, desk);
         }
+        desk.shared.large.end(asked.large as usize);
+        let zxid = desk.tree.map_or_else(|| desk.shared.tree.read().last_zxid(), Tree::last_zxid);
+        reply::write_header(&mut self.out, asked.xid, zxid, Some(ErrorCode::ThrottledOp));
+        desk.tally.replies.record(REPLY_HEADER_BYTES);
+        desk.tally.sent += 1;
+    }
+
+    /// Has the node answer.
+    fn pass_on(&mut self, session: SessionId, lane: Lane, mut asked: Asked, desk: &mut Desk<'_>) {
+        let Asked { xid, op, .. } = asked;
+        let (body, identities) = (asked.body.clone(), Arc::clone(&self.identities));
+        let request = Request { session, connection: Some(self.id), xid, op, body, identities };
+        let event = match lane {
+            Lane::Read => Event::Read(request),
+            Lane::Write => {
+                asked.audited = self.audited(session, &asked, desk.shared);
+                asked.body = Bytes::new(); // Only the node needs it.
+                Event::Write(request)
+            }
+        };
+        self.enter(asked, event, desk);
+    }
+
+    fn enter(&mut self, asked: Asked, event: Event, desk: &mut Desk<'_>) {
+        desk.room = desk.room.saturating_sub(1);
+        desk.shared.queue.began(1);
+        desk.events.push(event);
+        self.gate.enter(asked);
     }
 
     fn audited(&self, session: SessionId, asked: &Asked, shared: &Shared) -> Option<Box<Audited>> {
@@ -524,31 +499,25 @@ impl Connection {
         self.stage = Stage::Closing;
     }
 
-    /// It closes: what was under way or waited in the gate is nobody's now. Requests that were not let in yet
-    /// are dropped and counted.
-    pub(super) fn give_up(&mut self, shared: &Shared, metrics: &Metrics) -> VecDeque<UnderWay> {
-        let waiting = self.gate.waiting().map(|asked| asked.large);
-        let under_way = self.under_way.iter().map(|write| write.large);
-        shared.large.end(under_way.chain(waiting).map(|bytes| bytes as usize).sum());
+    /// It closes: what was under way is nobody's now, and is handed out. Requests that were not let in yet are
+    /// dropped and counted.
+    pub(super) fn give_up(&mut self, shared: &Shared, metrics: &Metrics) -> Gate<Asked> {
+        shared.large.end(self.gate.iter().map(|asked| asked.large as usize).sum());
         let codec = FrameCodec::new(shared.config.limits.request_bytes_max as usize);
         let mut held_back = Block::take(&mut self.inbox, codec);
-        let mut dropped = self.gate.waiting().count() as u64;
+        let mut dropped = 0;
         while held_back.next_frame().is_some() {
             dropped += 1;
         }
         metrics.stale_requests.add(dropped);
         metrics.stale_requests_dropped.add(dropped);
-        std::mem::take(&mut self.under_way)
+        std::mem::take(&mut self.gate)
     }
 
-    /// The node's answer to the oldest write under way.
-    pub(super) fn on_answered(&mut self, shared: &Shared) -> Option<UnderWay> {
-        let oldest = self.under_way.pop_front()?;
+    /// The node's answer has come: to which request.
+    pub(super) fn on_answered(&mut self, shared: &Shared) -> Option<Asked> {
+        let oldest = self.gate.leave()?;
         shared.large.end(oldest.large as usize);
-        if self.under_way.is_empty() {
-            self.under_way = VecDeque::new(); // An idle connection keeps no buffer.
-        }
-        self.gate.write_answered();
         Some(oldest)
     }
 

@@ -298,6 +298,7 @@ fn deal_out(delivery: Delivery, shards: &mut [Vec<Delivery>]) {
         Delivery::Connected { connection, .. }
         | Delivery::Expired { connection }
         | Delivery::Reply { connection, .. }
+        | Delivery::Answer { connection, .. }
         | Delivery::Close { connection } => shards[usize::from(connection.shard)].push(delivery),
     }
 }

@@ -8,7 +8,7 @@ use jute::multi::{MultiOp, MultiRequest, MultiResult};
 use jute::proto::*;
 use jute::txn::{Txn, TxnBody};
 use jute::{AddWatchMode, CreateMode, ErrorCode, EventType, Jute, Op, Reader};
-use server::node::{Action, Delivery, Event, ReplyBody};
+use server::node::{Action, Delivery, Event, ReplyBody, Request};
 use server::session::{ConnectionId, SessionId};
 
 /// Who is who.
@@ -43,9 +43,10 @@ impl Names {
 
 pub(super) fn event(event: &Event, names: &Names) -> String {
     match event {
-        Event::Write(asked) => {
-            let who = asked.connection.map_or("the service", |connection| names.connection(connection));
-            format!("Write {who}#{} {}", asked.xid, request(asked.op, &asked.body))
+        Event::Write(asked) => format!("Write {}", question(asked, names)),
+        Event::Read(asked) => format!("Read {}", question(asked, names)),
+        Event::Refused { connection, xid, error } => {
+            format!("Refused {}#{xid}: {error}", names.connection(*connection))
         }
         Event::OpenSession { connection, timeout_ms } => {
             format!("OpenSession {}, {timeout_ms} ms", names.connection(*connection))
@@ -66,15 +67,22 @@ pub(super) fn event(event: &Event, names: &Names) -> String {
     }
 }
 
-pub(super) fn action(action: &Action, names: &Names) -> String {
-    match action {
+fn question(asked: &Request, names: &Names) -> String {
+    let who = asked.connection.map_or("the service", |connection| names.connection(connection));
+    format!("{who}#{} {}", asked.xid, request(asked.op, &asked.body))
+}
+
+/// What an action says; nothing of answers to reads, whose [frames] speak for themselves.
+pub(super) fn action(action: &Action, names: &Names) -> Option<String> {
+    Some(match action {
         Action::Append { zxid, record } => match Txn::from_bytes(record) {
             Ok(txn) => format!("Append {zxid} {}", logged(&txn, names)),
             Err(error) => format!("Append {zxid} undecodable: {error}"),
         },
+        Action::Deliver(Delivery::Answer { .. }) => return None,
         Action::Deliver(delivery) => delivered(delivery, names),
         Action::Snapshot(cut) => format!("Snapshot {}", cut.zxid),
-    }
+    })
 }
 
 fn delivered(delivery: &Delivery, names: &Names) -> String {
@@ -92,6 +100,9 @@ fn delivered(delivery: &Delivery, names: &Names) -> String {
         Delivery::Notification { connections, zxid, event, path, .. } => {
             let all: Vec<_> = connections.iter().map(|connection| names.connection(*connection)).collect();
             format!("Notification {} at {zxid}: {event:?} {path}", all.join(", "))
+        }
+        Delivery::Answer { connection, zxid, .. } => {
+            format!("Answer {} at {zxid}", names.connection(*connection))
         }
         Delivery::Close { connection } => format!("Close {}", names.connection(*connection)),
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
+use jute::Op;
 use jute::data::Id;
-use jute::{Op, OpKind};
 use parking_lot::Mutex;
 use server::node::{Action, Delivery, Event, Node, NodeConfig, Now, Request};
 use server::pipeline::gate::{Gate, Lane};
@@ -44,14 +44,8 @@ struct Client {
     session: Option<(SessionId, Bytes)>,
     timeout_ms: i32,
     next_xid: i32,
-    gate: Gate<Asked>,
-}
-
-/// A request of a client.
-struct Asked {
-    xid: i32,
-    op: Op,
-    body: Bytes,
+    /// What its requests in the node are.
+    gate: Gate<Op>,
 }
 
 impl World {
@@ -87,7 +81,6 @@ impl World {
     pub(super) fn settle(&mut self) -> Vec<String> {
         while !self.events.is_empty() {
             self.run_batch();
-            self.open_gates();
         }
         std::mem::take(&mut self.trace)
     }
@@ -107,7 +100,6 @@ impl World {
             }
             Deed::Drop => {
                 let connection = self.client(who)?.connection;
-                self.watches.lock().drop_connection(connection);
                 self.events.push(Event::Disconnected { connection });
             }
             Deed::Ping => {
@@ -120,40 +112,30 @@ impl World {
     }
 
     fn on_ask(&mut self, who: &str, op: Op, body: Bytes) -> Result<()> {
-        self.session_of(who)?;
+        let session = self.session_of(who)?;
         let client = self.clients.get_mut(who).context("nobody")?;
         let xid = client.next_xid;
         client.next_xid += 1;
-        let lane = lane_of(op);
-        let asked = client.gate.arrive(lane, Asked { xid, op, body });
-        match asked {
-            None => self.tell(format!("   {who}#{xid} {op:?} waits in the gate")),
-            Some(asked) => self.serve(who, lane, asked),
-        }
-        Ok(())
-    }
-
-    /// A request has passed the gate.
-    fn serve(&mut self, who: &str, lane: Lane, asked: Asked) {
-        let client = &self.clients[who];
-        let (connection, session) =
-            (client.connection, client.session.as_ref().map_or(SessionId(0), |s| s.0));
         let identities: Arc<[Id]> = Arc::new([Id::new("ip", "127.0.0.1")]);
-        let Asked { xid, op, body } = asked;
-        if lane == Lane::Write {
-            let connection = Some(connection);
-            let request = Request { session, connection, xid, op: op.code(), body, identities };
-            self.events.push(Event::Write(request));
-            return;
+        let (connection, lane) = (client.connection, Lane::of(op.code()));
+        if lane == Lane::Read && client.gate.is_open() {
+            let schemes = &self.config.schemes;
+            let reader = Reader { connection, session, identities: &identities, schemes };
+            let mut out = BytesMut::new();
+            read::answer(&self.tree, &self.watches, reader, xid, op.code(), &body, &mut out);
+            self.tell(format!("   read {who}#{xid} {}", trace::request(op.code(), &body)));
+            for line in trace::frames(&out.freeze(), who, op) {
+                self.tell(format!("-> {line}"));
+            }
+            return Ok(());
         }
-        let schemes = Arc::clone(&self.config.schemes);
-        let reader = Reader { connection, session, identities: &identities, schemes: &schemes };
-        let mut out = BytesMut::new();
-        read::answer(&self.tree, &self.watches, reader, xid, op.code(), &body, &mut out);
-        self.tell(format!("   read {who}#{xid} {}", trace::request(op.code(), &body)));
-        for line in trace::frames(&out.freeze(), who, op) {
-            self.tell(format!("-> {line}"));
-        }
+        client.gate.enter(op);
+        let request = Request { session, connection: Some(connection), xid, op: op.code(), body, identities };
+        self.events.push(match lane {
+            Lane::Read => Event::Read(request),
+            Lane::Write => Event::Write(request),
+        });
+        Ok(())
     }
 
     /// What `runtime`'s driver does with a batch.
@@ -192,7 +174,9 @@ impl World {
             if let Action::Deliver(delivery) = action {
                 self.deliver(delivery);
             }
-            self.tell(format!("-> {}", trace::action(action, &self.names)));
+            if let Some(line) = trace::action(action, &self.names) {
+                self.tell(format!("-> {line}"));
+            }
         }
     }
 
@@ -207,10 +191,16 @@ impl World {
                 }
             }
             Delivery::Reply { connection, close, .. } => {
-                let client = self.clients.values_mut().find(|client| client.connection == *connection);
-                client.expect("replies go to connections").gate.write_answered();
+                self.answered(*connection);
                 if *close {
                     self.watches.lock().drop_connection(*connection);
+                }
+            }
+            Delivery::Answer { connection, frames, .. } => {
+                let op = self.answered(*connection);
+                let who = self.names.connection(*connection).to_owned();
+                for line in trace::frames(frames, &who, op) {
+                    self.tell(format!("-> {line}"));
                 }
             }
             Delivery::Close { connection } | Delivery::Expired { connection } => {
@@ -220,16 +210,10 @@ impl World {
         }
     }
 
-    /// Lets in what waited for the writes that are answered now.
-    fn open_gates(&mut self) {
-        let everyone: Vec<_> = self.clients.keys().cloned().collect();
-        for who in everyone {
-            while let Some((lane, asked)) =
-                self.clients.get_mut(&who).and_then(|client| client.gate.release())
-            {
-                self.serve(&who, lane, asked);
-            }
-        }
+    /// The node has answered the connection's oldest request: which it was.
+    fn answered(&mut self, connection: ConnectionId) -> Op {
+        let client = self.clients.values_mut().find(|client| client.connection == connection);
+        client.and_then(|client| client.gate.leave()).expect("only what was asked is answered")
     }
 
     /// Jumps from one thing that is due to the next.
@@ -287,12 +271,5 @@ impl World {
         };
         let at = if line == "<- Tick" { at } else { String::new() };
         self.trace.push(format!("{SERVER} {line}{at}"));
-    }
-}
-
-fn lane_of(op: Op) -> Lane {
-    match op.kind() {
-        OpKind::Write => Lane::Write,
-        OpKind::Read | OpKind::Session | OpKind::Internal => Lane::Read,
     }
 }

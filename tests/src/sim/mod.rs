@@ -229,7 +229,10 @@ impl World {
                     self.said.acknowledged = *zxid;
                     self.stats.acknowledged += u64::from(error.is_none());
                 }
-                Delivery::Notification { .. } | Delivery::Expired { .. } | Delivery::Close { .. } => {}
+                Delivery::Answer { .. }
+                | Delivery::Notification { .. }
+                | Delivery::Expired { .. }
+                | Delivery::Close { .. } => {}
             }
         }
         Ok(())

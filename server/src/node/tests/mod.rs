@@ -104,6 +104,13 @@ impl World {
 }
 
 impl Client {
+    fn read(&self, xid: i32, op: Op, record: &impl Jute) -> Event {
+        match self.write(xid, op, record) {
+            Event::Write(request) => Event::Read(request),
+            other => other,
+        }
+    }
+
     fn write(&self, xid: i32, op: Op, record: &impl Jute) -> Event {
         self.write_bytes(xid, op.code(), record.to_bytes())
     }

@@ -15,6 +15,10 @@ enum Heard {
 fn heard(delivered: Vec<Delivery>) -> Vec<Heard> {
     let hear = |delivery| match delivery {
         Delivery::Reply { xid, .. } => Heard::Answer(xid),
+        Delivery::Answer { frames, .. } => {
+            // A frame's length, then the xid.
+            Heard::Answer(i32::from_be_bytes(frames[4..8].try_into().unwrap()))
+        }
         Delivery::Notification { event, path, zxid, .. } => Heard::Event(event, path.to_string(), zxid.0),
         Delivery::Close { .. } => Heard::Closed,
         other => panic!("unexpected: {other:?}"),
@@ -45,6 +49,42 @@ fn an_event_comes_before_the_answer_to_what_caused_it() {
             Heard::Answer(2),
         ]
     );
+}
+
+#[test]
+fn a_read_behind_a_write_sees_it_and_not_the_next() {
+    let mut world = World::new();
+    let client = world.client();
+    world.create(&client, "/a").unwrap();
+    let watch = GetDataRequest { path: "/a".into(), watch: true };
+    let delivered = world.server.run([
+        client.write(2, Op::SetData, &set_data("/a", "x", -1)),
+        client.read(3, Op::GetData, &watch),
+        client.write(4, Op::SetData, &set_data("/a", "y", -1)),
+    ]);
+    let Delivery::Answer { frames, zxid, .. } = &delivered[1] else {
+        panic!("{delivered:?}");
+    };
+    assert_eq!(*zxid, Zxid(3));
+    let answer = GetDataResponse::from_bytes(&frames.slice(20..)).unwrap();
+    assert_eq!(answer.data.as_deref(), Some(&b"x"[..]));
+    assert_eq!(
+        heard(delivered),
+        [Heard::Answer(2), Heard::Answer(3), event(EventType::NodeDataChanged, "/a", 4), Heard::Answer(4),]
+    );
+}
+
+#[test]
+fn a_connection_that_has_gone_leaves_no_watches() {
+    let mut world = World::new();
+    let client = world.client();
+    let watch = ExistsRequest { path: "/a".into(), watch: true };
+    world.server.run([
+        client.write(1, Op::Create, &create("/a")),
+        client.read(2, Op::Exists, &watch),
+        Event::Disconnected { connection: client.connection },
+    ]);
+    assert!(world.server.watches.is_empty());
 }
 
 #[test]

@@ -27,30 +27,39 @@ impl Shard {
             self.deliver(state, delivery, now);
         }
         state.mail.deliveries = deliveries;
+        self.ledger().metrics.read_per_namespace.take(&mut state.traffic);
     }
 
     fn deliver(&self, state: &mut State, delivery: Delivery, now: Duration) {
         match delivery {
             Delivery::Reply { connection: id, xid, zxid, error, body, close } => {
-                let Some(connection) = state.connection_to_write(id) else {
-                    self.ledger().metrics.stale_replies.add(1);
-                    state.audit_orphan(id, error.is_some(), &body, &self.shared.schemes);
-                    return;
-                };
-                let Some(write) = connection.on_answered(&self.shared) else {
-                    return;
-                };
-                if let Some(audited) = &write.audited {
+                let (asked, connection) = state.answered(id, &self.shared);
+                if let Some(audited) = asked.as_ref().and_then(|asked| asked.audited.as_ref()) {
                     audited.report(error.is_some(), &body, &self.shared.schemes);
                 }
+                let (Some(asked), Some(connection)) = (asked, connection) else {
+                    self.ledger().metrics.stale_replies.add(1);
+                    return;
+                };
                 let before = connection.out.len();
                 reply::write_answer(&mut connection.out, xid, zxid, error, body);
                 let size = connection.out.len() - before - FRAME_LENGTH_BYTES;
                 if close {
                     connection.stage = Stage::Closing;
                 }
-                self.shared.queue.ended(1);
-                self.book_write(connection, (write.op, xid, zxid), size, write.arrived, now);
+                self.book_write(connection, (asked.op, xid, zxid), size, asked.arrived, now);
+                state.dirty.push(id);
+            }
+            Delivery::Answer { connection: id, zxid, frames } => {
+                let (Some(asked), Some(connection)) = state.answered(id, &self.shared) else {
+                    self.ledger().metrics.stale_replies.add(1);
+                    return;
+                };
+                connection.out.extend_from_slice(&frames);
+                let mut tally = Tally::default();
+                tally.read(&asked, zxid, &frames);
+                self.book(connection, tally, asked.arrived);
+                asked.note_traffic(&frames, &mut state.traffic);
                 state.dirty.push(id);
             }
             Delivery::Notification { connections, zxid, event, path, acl } => {

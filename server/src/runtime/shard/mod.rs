@@ -24,16 +24,16 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::clock::Clock;
-use super::connection::{Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally, UnderWay, Wish};
+use super::connection::{Asked, Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally, Wish};
 use super::four_letter::{self, Word};
 use super::inbound::Block;
 use super::listener::Accepted;
 use super::mailbox::{Mail, Mailbox};
 use super::shared::{Ledger, Shared};
 use super::stats::ConnectionStats;
-use crate::auth::Schemes;
 use crate::metrics::Traffic;
-use crate::node::{Event, ReplyBody};
+use crate::node::Event;
+use crate::pipeline::gate::Gate;
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Tree;
 
@@ -73,8 +73,8 @@ struct State {
     mail: Mail,
     /// Connections whose requests wait to be let in.
     stalled: Vec<ConnectionId>,
-    /// Writes that are under way although their connections have gone: the audit must tell of them.
-    orphans: HashMap<ConnectionId, VecDeque<UnderWay>>,
+    /// Requests that are under way although their connections have gone: the audit must tell of them.
+    orphans: HashMap<ConnectionId, Gate<Asked>>,
     /// Sizes of this turn's reads, by namespace.
     traffic: Traffic,
     touched: Vec<SessionId>,
@@ -292,7 +292,7 @@ impl Shard {
         }
         let codec = FrameCodec::new(self.shared.config.limits.request_bytes_max as usize);
         let mut block = Block::take(&mut connection.inbox, codec);
-        let tree = (block.has_reads || connection.is_due()).then(|| self.read_tree(state));
+        let tree = (block.has_reads && connection.may_read_tree()).then(|| self.read_tree(state));
         let State { connections, events, traffic, .. } = state;
         let Some(connection) = connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
         else {
@@ -309,9 +309,6 @@ impl Shard {
             traffic,
             metrics,
         };
-        if desk.tree.is_some() {
-            connection.resume(&mut desk);
-        }
         let mut taken = connection.take_in(&mut block, &mut desk);
         if taken.is_ok() && self.shared.large.is_on() && !connection.inbox_fits(&self.shared.large) {
             metrics.large_requests_rejected.add(1);
@@ -413,8 +410,7 @@ impl Shard {
         }
     }
 
-    /// Connections whose writes were answered, whose handshake ended, or who listen again go on with what they
-    /// asked meanwhile.
+    /// Connections whose handshake ended, or who listen again, go on with what they asked meanwhile.
     fn serve_waiting(&self, state: &mut State) {
         self.retry_stalled(state);
         let is_waiting = |connection: &mut Connection| connection.may_go_on();
@@ -468,30 +464,36 @@ impl Shard {
             return;
         }
         let mut connection = state.connections.remove(id.slot as usize);
-        self.shared.queue.ended(connection.writes_under_way());
         let orphans = connection.give_up(&self.shared, &self.ledger().metrics);
-        if self.shared.config.audit && !orphans.is_empty() {
+        self.shared.queue.ended(orphans.outstanding());
+        if self.shared.config.audit && !orphans.is_open() {
             state.orphans.insert(id, orphans);
         }
         self.ledger().connections.lock().remove(state.ledger_keys[id.slot as usize]);
-        self.shared.watches.lock().drop_connection(id);
         state.events.push(Event::Disconnected { connection: id });
         connection.wake();
     }
 }
 
 impl State {
-    /// A write is answered whose connection has gone.
-    fn audit_orphan(&mut self, id: ConnectionId, is_refused: bool, body: &ReplyBody, schemes: &Schemes) {
-        let Some(writes) = self.orphans.get_mut(&id) else {
-            return;
-        };
-        if let Some(audited) = writes.pop_front().and_then(|write| write.audited) {
-            audited.report(is_refused, body, schemes);
+    /// The node has answered the oldest request of `id`: which it was, and the connection if it can still be told.
+    fn answered(&mut self, id: ConnectionId, shared: &Shared) -> (Option<Asked>, Option<&mut Connection>) {
+        if self.connection(id).is_none() {
+            return (self.leave_orphan(id), None);
         }
-        if writes.is_empty() {
+        let connection = self.connection_to_write(id);
+        let asked = connection.and_then(|connection| connection.on_answered(shared));
+        shared.queue.ended(usize::from(asked.is_some()));
+        (asked, self.connection(id).filter(|connection| connection.stage != Stage::Closing))
+    }
+
+    fn leave_orphan(&mut self, id: ConnectionId) -> Option<Asked> {
+        let gate = self.orphans.get_mut(&id)?;
+        let asked = gate.leave();
+        if gate.is_open() {
             self.orphans.remove(&id);
         }
+        asked
     }
 
     fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
