@@ -147,7 +147,7 @@ impl Driver {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Restore(restore) => self.restore(restore),
+            Errand::Restore(restore) => self.restore(*restore),
             // Whoever asked may have gone.
             Errand::Expiries(answer) => drop(answer.send(self.node.session_expiries())),
         }

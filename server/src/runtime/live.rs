@@ -208,7 +208,7 @@ impl ServerView for Shared {
     fn restore(&self, snapshot: &mut dyn Read) -> io::Result<Zxid> {
         let options = self.tree.read().options().clone();
         let (restore, outcome) = Restore::new(tree_file::read(snapshot, options)?);
-        self.errands.lock().push(Errand::Restore(restore));
+        self.errands.lock().push(Errand::Restore(Box::new(restore)));
         // The node's thread looks when it wakes.
         self.queue.send(&mut vec![Event::Tick]);
         outcome.wait()

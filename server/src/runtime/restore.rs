@@ -37,7 +37,7 @@ impl Restore {
 #[derive(Debug)]
 pub(super) enum Errand {
     /// Serve another tree.
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Tell when each session expires, in milliseconds of the server's clock.
     Expiries(SyncSender<Vec<(SessionId, u64)>>),
 }
