@@ -96,18 +96,7 @@ fn session(shell: fn() -> Result<Command>, service: &Service) -> Result<Transcri
     let (shell, greeting) = Shell::start(ZKCLI, shell()?.args(["-server", &service.address().to_string()]))?;
     let mut transcript = shell.play(&script)?;
     transcript.sections.insert(0, Section { command: "(greeting)".to_owned(), output: greeting });
-    let mut transcript = masked(transcript, service);
-    collapse_repeated_events(&mut transcript);
-    Ok(transcript)
-}
-
-/// Of an event that comes several times in a row, the Java shell prints one more or one less from run to run.
-fn collapse_repeated_events(transcript: &mut Transcript) {
-    for section in transcript.sections.iter_mut().filter(|section| section.command == "(events)") {
-        let mut lines: Vec<_> = section.output.lines().collect();
-        lines.dedup();
-        section.output = lines.join("\n");
-    }
+    Ok(masked(transcript, service))
 }
 
 /// Calls a shell once for each line.
