@@ -53,6 +53,29 @@ pub(super) fn refused_acls(s: &mut Script) -> Result<()> {
     s.ask(A, Op::GetAcl, &get_acl("/bad/more"))
 }
 
+/// Addresses of the sixth version, and ranges of them.
+pub(super) fn long_addresses(s: &mut Script) -> Result<()> {
+    s.connect(A)?;
+    s.ask(A, Op::Create, &create("/v6", ""))?;
+    let ids = [
+        "::1",
+        "::",
+        "fe80::/10",
+        "2001:db8::1/128",
+        "::1/129",
+        "::1/x",
+        "1::2::3",
+        "12345::",
+        "::ffff:127.0.0.1",
+    ];
+    for (number, id) in ids.into_iter().enumerate() {
+        let path = format!("/v6/{number}");
+        s.ask(A, Op::Create, &create_with(&path, acl(perms::ALL, "ip", id)))?;
+        s.ask(A, Op::GetData, &get(&path))?;
+    }
+    Ok(())
+}
+
 pub(super) fn permissions(s: &mut Script) -> Result<()> {
     s.connect(A)?;
     s.connect(B)?;

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use bytes::Bytes;
 use jute::proto::{ConnectRequest, ConnectResponse, SyncRequest};
-use jute::{CreateMode, Jute as _, Op};
+use jute::{AddWatchMode, CreateMode, Jute as _, Op};
 
-use crate::capture::requests::{children, children2, create_as, delete, exists, exists_watching, get, set};
+use crate::capture::requests::{add_watch, children, children2, create_as, delete, exists, get, set};
 use crate::capture::{A, B, C, Script};
 
 fn hello(timeout_ms: i32) -> ConnectRequest {
@@ -63,10 +63,12 @@ pub(super) fn reconnecting(s: &mut Script) -> Result<()> {
 /// A session ends by silence: its ephemeral goes, and it cannot be carried on.
 pub(super) fn expiring(s: &mut Script) -> Result<()> {
     s.connect(B)?;
-    s.shake_hands(A, &hello(1), Some(false))?;
+    s.ask(B, Op::AddWatch, &add_watch("/fleeting", AddWatchMode::Persistent))?;
+    // Long enough for a busy machine to get through the next step.
+    s.shake_hands(A, &hello(3000), Some(false))?;
     s.ask(A, Op::Create, &create_as("/fleeting", "x", CreateMode::Ephemeral.code()))?;
-    s.ask(B, Op::Exists, &exists_watching("/fleeting"))?;
     let session = s.cut(A);
+    s.next_event(B)?;
     s.next_event(B)?;
     s.ask(B, Op::Exists, &exists("/fleeting"))?;
     s.resume(A, &session)

@@ -35,6 +35,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "service znodes", run: reads::service_znodes },
     Scenario { name: "ephemerals", run: reads::ephemerals },
     Scenario { name: "ACLs refused", run: access::refused_acls },
+    Scenario { name: "IPv6 in ACLs", run: access::long_addresses },
     Scenario { name: "ACLs and auth", run: access::permissions },
     Scenario { name: "single permissions", run: access::single_permissions },
     Scenario { name: "auth failures", run: access::auth_failures },

@@ -170,5 +170,9 @@ pub(super) fn reading(s: &mut Script) -> Result<()> {
     s.ask(A, Op::Create, &create("/mr/b", ""))?;
     s.events(A)?;
     s.ask(A, Op::MultiRead, &multi(&[MultiOp::SetData(set("/mr", "x", -1))]))?;
+    s.ask(A, Op::MultiRead, &multi(&[MultiOp::GetData(get("/mr")), MultiOp::SetData(set("/mr", "x", -1))]))?;
+    let header = MultiHeader { op: Op::Exists.code(), done: false, err: -1 }.to_bytes();
+    let exists = [&header[..], &get("/mr").to_bytes(), &MultiHeader::END.to_bytes()].concat();
+    s.ask_raw(A, Op::MultiRead.code(), &exists)?;
     s.is_open(A)
 }

@@ -28,7 +28,7 @@ pub(super) fn reads(s: &mut Script) -> Result<()> {
     for child in ["/r/one", "/r/two", "/r/two/three"] {
         s.ask(A, Op::Create, &create(child, child))?;
     }
-    for path in ["/r", "/r/two/three", "/r/none", "/r/none/none"] {
+    for path in ["/r", "/r/two/three", "/r/none", "/r/none/none", "/"] {
         s.ask(A, Op::Exists, &exists(path))?;
         s.ask(A, Op::GetData, &get(path))?;
         s.ask(A, Op::GetChildren, &children(path))?;
