@@ -112,8 +112,9 @@ impl Driver {
     /// A connection to `host`, unless it can't be had, or the session ends meanwhile.
     async fn dial(&mut self, host: &Host, pause: Duration) -> Option<TcpStream> {
         let limit = self.connect_timeout();
-        // Half of it is random, so that the clients of a lost server don't come all at once.
-        let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
+        // A brief session has no time for long pauses. Half of it is random, so that the clients of a lost server
+        // don't come all at once.
+        let pause = pause.min(self.session.timeout() / 4).mul_f64(rand::rng().random_range(0.5..=1.0));
         let mut attempt = pin!(async move {
             sleep(pause).await;
             timeout(limit, connect(host)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -11,9 +11,11 @@ use client::{
     Acl, AddWatchMode, Builder, Client, CreateMode, Data, Error, ErrorCode, EventType, MultiReadResult,
     MultiResult, SessionState, WatchUpdate, WatcherType, perms,
 };
+use futures::future::try_join_all;
 use tests::proxy::Proxy;
 use tests::service::Service;
 use tests::{peer, zkserver};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// None of the scenarios takes a tenth of it, on an idle machine.
@@ -27,6 +29,40 @@ fn the_client_works_with_the_java_server() {
 #[test]
 fn the_client_works_with_zkserver() {
     run_all(&zkserver::start().unwrap());
+}
+
+#[test]
+fn a_session_outlasts_an_outage_of_the_java_server() {
+    outlasts_an_outage(peer::start().unwrap());
+}
+
+#[test]
+fn a_session_outlasts_an_outage_of_zkserver() {
+    outlasts_an_outage(zkserver::start().unwrap());
+}
+
+/// A service that is down as a whole keeps its sessions: who believes in hers has it again, however long that took. Who wants
+/// to know in time has given hers up meanwhile.
+fn outlasts_an_outage(mut service: Service) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let servers = service.address().to_string();
+    runtime.block_on(async {
+        // Long enough for a server that takes its time to start.
+        let faithful = builder().session_timeout(Duration::from_secs(20)).outlast_outages(true);
+        let faithful = faithful.connect(&servers).await.unwrap();
+        faithful.create("/mine", "", CreateMode::Ephemeral).await.unwrap();
+        let watchful = builder().connect(&servers).await.unwrap();
+        let session = faithful.session_id();
+        service.kill().unwrap();
+        timeout(LIMIT, state_becomes(&watchful, SessionState::Expired)).await.expect("gives up");
+        assert_eq!(faithful.state(), SessionState::Disconnected);
+
+        let restarted = spawn_blocking(move || service.restart().map(|()| service)).await.unwrap();
+        let _service = restarted.unwrap();
+        let mine = timeout(LIMIT, faithful.exists("/mine")).await.expect("is served again").unwrap();
+        assert_eq!(mine.map(|stat| stat.ephemeral_owner), Some(session.0));
+        faithful.close().await.unwrap();
+    });
 }
 
 fn run_all(service: &Service) {
@@ -52,6 +88,8 @@ fn run_all(service: &Service) {
         a_session_survives_a_cut_wire_with_its_ephemerals_and_watches,
         a_session_cut_off_for_too_long_expires,
         a_session_is_carried_on_by_another_client,
+        a_session_let_go_of_lives_on,
+        more_watches_than_one_request_holds_survive_a_cut_wire,
         identities_open_what_they_should,
         many_requests_are_answered_in_order,
     );
@@ -273,6 +311,38 @@ async fn a_session_is_carried_on_by_another_client(service: &Service, name: &str
     assert_eq!(third.exists("/e").await.unwrap(), None);
     let late = builder().resume(id, password).connect(&servers).await;
     assert!(matches!(late, Err(Error::SessionExpired)));
+}
+
+async fn a_session_let_go_of_lives_on(service: &Service, name: &str) {
+    let first = client(service, name).await;
+    first.create("/e", "", CreateMode::Ephemeral).await.unwrap();
+    let (id, password) = first.detach().await.unwrap();
+    let servers = format!("{}/{name}", service.address());
+    let second = builder().resume(id, password).connect(&servers).await.unwrap();
+    assert_eq!(second.exists("/e").await.unwrap().unwrap().ephemeral_owner, id.0);
+    second.close().await.unwrap();
+}
+
+async fn more_watches_than_one_request_holds_survive_a_cut_wire(service: &Service, name: &str) {
+    let proxy = Proxy::to(service.address()).await.unwrap();
+    let watching = builder().connect(&format!("{}/{name}", proxy.address())).await.unwrap();
+    let paths: Vec<_> = (0..6000).map(|number| format!("/{number:0>200}")).collect();
+    assert!(paths.iter().map(String::len).sum::<usize>() > 1 << 20, "more than a server takes at once");
+    let set = paths.iter().map(|path| watching.exists_and_watch(path));
+    let mut watches: Vec<_> = try_join_all(set).await.unwrap().into_iter().map(|(_, watch)| watch).collect();
+    let session = watching.session_id();
+    proxy.cut();
+    state_becomes(&watching, SessionState::Disconnected).await;
+    proxy.mend();
+    state_becomes(&watching, SessionState::Connected).await;
+    watching.sync("/").await.unwrap();
+
+    let other = client(service, name).await;
+    for at in [5999, 3000, 0] {
+        other.create(&paths[at], "", CreateMode::Persistent).await.unwrap();
+        assert_eq!(watches.remove(at).await.unwrap().kind, EventType::NodeCreated);
+    }
+    assert_eq!(watching.session_id(), session);
 }
 
 async fn identities_open_what_they_should(service: &Service, name: &str) {
