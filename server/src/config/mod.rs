@@ -7,6 +7,8 @@
 
 mod ensemble;
 mod error;
+#[cfg(test)]
+mod key_tests;
 pub(crate) mod keys;
 mod parts;
 mod properties;

@@ -60,6 +60,8 @@ pub struct Node {
     written: Traffic,
     /// Writes that a quota refused, by namespace.
     over_quota: Traffic,
+    /// Sessions that expired, until the rim has told of them.
+    expired: Vec<SessionId>,
     /// Where an audit is kept: ephemerals that went with their session.
     gone_with_session: Vec<(SessionId, Ustring)>,
 }
@@ -97,6 +99,7 @@ impl Node {
             counters: Counters::default(),
             written: Traffic::default(),
             over_quota: Traffic::default(),
+            expired: Vec::new(),
             gone_with_session: Vec::new(),
         }
     }
@@ -169,6 +172,11 @@ impl Node {
         &mut self.over_quota
     }
 
+    /// Sessions that expired since this was last emptied.
+    pub fn expired(&mut self) -> &mut Vec<SessionId> {
+        &mut self.expired
+    }
+
     /// Ephemeral znodes that went with their session since this was last emptied, where an audit is kept.
     pub fn gone_with_session(&mut self) -> &mut Vec<(SessionId, Ustring)> {
         &mut self.gone_with_session
@@ -237,6 +245,7 @@ impl Node {
         }
         for session in self.sessions.expire(millis(now.monotonic)) {
             self.counters.sessions_expired += 1;
+            self.expired.push(session);
             self.propose_close(session, now, tree, out);
         }
         for path in self.reaper.take_due(tree, now) {

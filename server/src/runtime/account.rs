@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jute::EventType;
+use tracing::info;
 
 use super::audit;
 use crate::metrics::{Metrics, Registry, Summary};
 use crate::node::{Counters, Delivery, Node};
+use crate::session::SessionId;
 
 /// The node's thread's metrics.
 #[derive(Debug)]
@@ -70,10 +72,25 @@ impl Account {
         metrics.digest_mismatches_count.add(now.digest_mismatches - known.digest_mismatches);
         metrics.write_per_namespace.take(node.written());
         metrics.quota_exceeded_error_per_namespace.take(node.over_quota());
+        tell_of_expired(node.expired());
         for (session, path) in node.gone_with_session().drain(..) {
             audit::report_ephemeral(session, &path);
         }
     }
+}
+
+/// Sessions that are named one by one when many expire at once: after a cut network, thousands may.
+const EXPIRED_NAMED_MAX: usize = 100;
+
+/// Whoever looks for a vanished ephemeral znode finds its session here.
+fn tell_of_expired(expired: &mut Vec<SessionId>) {
+    for session in expired.iter().take(EXPIRED_NAMED_MAX) {
+        info!(%session, "session expired");
+    }
+    if expired.len() > EXPIRED_NAMED_MAX {
+        info!(count = expired.len() - EXPIRED_NAMED_MAX, "more sessions expired");
+    }
+    expired.clear();
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

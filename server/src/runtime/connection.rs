@@ -13,7 +13,7 @@ use jute::frame::FrameCodec;
 use jute::proto::{AuthPacket, RequestHeader, SetSaslResponse};
 use jute::{ErrorCode, Jute, Op, Reader as FrameReader};
 use tokio::net::TcpStream;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::audit::Audited;
 use super::four_letter::Word;
@@ -494,7 +494,7 @@ impl Connection {
     pub(super) fn on_expired(&mut self) {
         if let Stage::Opening { has_tail } = self.stage {
             reply::write_expired(&mut self.out, has_tail);
-            info!(peer = %self.stats.peer, "asked for a session that is not there");
+            debug!(peer = %self.stats.peer, "asked for a session that is not there");
         }
         self.stage = Stage::Closing;
     }

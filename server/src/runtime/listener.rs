@@ -103,10 +103,32 @@ pub(crate) fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::Tc
     Ok(socket.into())
 }
 
+/// Tells of clients that are turned away, but not of each: a client without a back-off comes again at once.
+#[derive(Debug, Default)]
+struct TurnedAway {
+    told_at: Option<Duration>,
+    /// Since then.
+    count: u64,
+}
+
+/// How often clients that are turned away are worth a line.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+
+impl TurnedAway {
+    fn note(&mut self, peer: SocketAddr, now: Duration) {
+        self.count += 1;
+        if self.told_at.is_none_or(|told| now.saturating_sub(told) >= TELL_INTERVAL) {
+            warn!(%peer, count = self.count, "too many connections: turned away by maxClientCnxns or maxCnxns");
+            *self = Self { told_at: Some(now), count: 0 };
+        }
+    }
+}
+
 /// Accepts until the task is dropped.
 pub(crate) async fn accept_loop(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let metrics = shared.registry.thread();
+    let mut turned_away = TurnedAway::default();
     let mut next_shard = 0;
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -124,7 +146,7 @@ pub(crate) async fn accept_loop(listener: std::net::TcpListener, shared: Arc<Sha
         }
         let Some(permit) = shared.doorkeeper.admit(peer.ip()) else {
             metrics.connection_rejected.add(1);
-            debug!(%peer, "too many connections");
+            turned_away.note(peer, shared.clock.monotonic());
             continue;
         };
         match prepare(stream, shared.config.limits.keep_alive) {

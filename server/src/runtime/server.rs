@@ -115,7 +115,7 @@ impl Server {
         let (stop_listening, stopped) = oneshot::channel();
         let for_listener = Arc::clone(&shared);
         let listener = spawn("listener", move || run_listener(listener, for_listener, stopped))?;
-        info!(%address, "serving");
+        info!(%address, admin = shown(http.admin), metrics = shown(http.metrics), "serving");
         Ok(Self { shared, address, http, stop_listening, listener, shards, node, snapshots, _lock: lock })
     }
 
@@ -154,6 +154,11 @@ impl Server {
         drop(self.http);
         info!(zxid = %self.shared.tree.read().last_zxid(), "stopped");
     }
+}
+
+/// `none` where nothing listens.
+fn shown(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "none".to_owned(), |address| address.to_string())
 }
 
 fn listen(client: &HostPort, backlog: i32) -> Result<std::net::TcpListener, StartError> {

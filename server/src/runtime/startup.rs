@@ -52,6 +52,9 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     };
     let log = TxnLog::open(disk, options, &recovered.log_end)?;
     info!(
+        source = ?recovered.stats.source,
+        snapshot = %recovered.stats.snapshot_zxid,
+        txns = recovered.stats.txns_loaded,
         zxid = %tree.last_zxid(),
         znodes = tree.znode_count(),
         sessions = tree.sessions().len(),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jute::txn::Txn;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::data_dir::{DataDirs, remove_if_there};
 use super::disk::Disk;
@@ -140,7 +140,7 @@ pub fn recover(
         write_base(store, &mut tree)?;
     }
     remove_if_there(&**disk, &marker)?;
-    info!(
+    debug!(
         source = ?stats.source, snapshot = %stats.snapshot_zxid, last = %tree.last_zxid(), txns = stats.txns_loaded,
         znodes = tree.znode_count(), "tree recovered"
     );

@@ -115,13 +115,16 @@ async fn transfer_tree(
     if words.next().is_some() {
         return refusal(StatusCode::UNAUTHORIZED, name, "Not authenticated");
     }
-    match shared.view.authorize(call.address, scheme, auth) {
-        Ok(()) => {}
-        Err(Refusal::NotAuthenticated) => {
-            return refusal(StatusCode::UNAUTHORIZED, name, "Not authenticated");
-        }
-        Err(Refusal::NotAuthorized) => return refusal(StatusCode::FORBIDDEN, name, "Not authorized"),
+    let refused = match shared.view.authorize(call.address, scheme, auth) {
+        Ok(()) => None,
+        Err(Refusal::NotAuthenticated) => Some((StatusCode::UNAUTHORIZED, "Not authenticated")),
+        Err(Refusal::NotAuthorized) => Some((StatusCode::FORBIDDEN, "Not authorized")),
+    };
+    if let Some((status, error)) = refused {
+        tracing::warn!(peer = %call.address, command = command.names[0], scheme, error, "refused a command over http");
+        return refusal(status, name, error);
     }
+    tracing::info!(peer = %call.address, command = command.names[0], "command over http");
     if let Run::Restore = command.run {
         transfer::restore(shared, command, body).await
     } else {

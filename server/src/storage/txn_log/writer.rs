@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::segment::SegmentReader;
 use super::{HEADER_BYTES, LogEnd, frame, header, log_files, log_name};
@@ -244,7 +244,7 @@ impl TxnLog {
         };
         let path = self.options.dir.join(log_name(first));
         self.disk.rename(&segment.path, &path).during("rename", &path)?;
-        info!(path = %path.display(), "new log file");
+        debug!(path = %path.display(), "new log file");
         segment.path = path;
         self.current = Some(segment);
         Ok(())
