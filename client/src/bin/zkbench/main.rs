@@ -27,6 +27,7 @@ mod watches;
 mod workload;
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -86,8 +87,17 @@ impl Target {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zkbench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
     let report: Report = match &cli.command {
         Command::Run(args) => load::run(args)?,
         Command::Sessions(args) => sessions::run(args)?,

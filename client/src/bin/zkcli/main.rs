@@ -45,7 +45,14 @@ Options:
 Commands:
 ";
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    run_as_called().unwrap_or_else(|error| {
+        output::error_line(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run_as_called() -> Result<ExitCode> {
     let options = Options::parse(std::env::args().skip(1))?;
     if options.help {
         output::print(HELP);
