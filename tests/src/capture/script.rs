@@ -399,15 +399,27 @@ fn outcome(came: &Came) -> String {
     }
 }
 
-/// Runs of digits become one `#`.
+/// Runs of digits become one `#`, and so do hexadecimal numbers.
 fn without_numbers(line: &str) -> String {
     let mut out = String::new();
     for char in line.chars() {
         match char {
+            _ if char.is_ascii_hexdigit() && out.ends_with("0x#") => {}
+            _ if char.is_ascii_hexdigit() && out.ends_with("#x") => out.replace_range(out.len() - 2.., "0x#"),
             '0'..='9' if out.ends_with('#') => {}
             '0'..='9' => out.push('#'),
             _ => out.push(char),
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_numbers;
+
+    #[test]
+    fn numbers_are_masked_to_their_last_digit() {
+        assert_eq!(without_numbers("Zxid: 0x1fa, 12.5/3 of 0xb"), "Zxid: 0x#, #.#/# of 0x#");
+    }
 }

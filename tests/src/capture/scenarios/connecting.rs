@@ -3,9 +3,12 @@
 use anyhow::Result;
 use bytes::Bytes;
 use jute::proto::{ConnectRequest, ConnectResponse, SyncRequest};
-use jute::{AddWatchMode, CreateMode, Jute as _, Op};
+use jute::{AddWatchMode, CreateMode, Jute as _, Op, WatcherType};
 
-use crate::capture::requests::{add_watch, children, children2, create_as, delete, exists, get, set};
+use crate::capture::requests::{
+    add_watch, check_watches, children, children_watching, children2, create_as, delete, exists,
+    exists_watching, get, get_watching, remove_watches, set,
+};
 use crate::capture::{A, B, C, Script};
 
 fn hello(timeout_ms: i32) -> ConnectRequest {
@@ -115,6 +118,28 @@ pub(super) fn pipelined(s: &mut Script) -> Result<()> {
             (Op::Ping, Bytes::new()),
             (Op::GetChildren, children("/pl").to_bytes()),
             (Op::GetData, get("/pl").to_bytes()),
+        ],
+    )?;
+    // Watches set behind writes fire for the writes behind them, and for no other.
+    s.ask_all(
+        A,
+        &[
+            (Op::Create, create_as("/pl/w", "0", 0).to_bytes()),
+            (Op::GetData, get_watching("/pl/w").to_bytes()),
+            (Op::Exists, exists_watching("/pl/w/x").to_bytes()),
+            (Op::SetData, set("/pl/w", "1", 7).to_bytes()),
+            (Op::SetData, set("/pl/w", "1", 0).to_bytes()),
+            (Op::GetData, get("/pl/w").to_bytes()),
+            (Op::SetData, set("/pl/w", "2", 1).to_bytes()),
+            (Op::GetChildren, children_watching("/pl/w").to_bytes()),
+            (Op::AddWatch, add_watch("/pl", AddWatchMode::PersistentRecursive).to_bytes()),
+            (Op::Create, create_as("/pl/w/x", "3", 0).to_bytes()),
+            (Op::GetChildren2, children2("/pl/w").to_bytes()),
+            (Op::RemoveWatches, remove_watches("/pl", WatcherType::Any).to_bytes()),
+            (Op::Delete, delete("/pl/w/x", 0).to_bytes()),
+            (Op::Delete, delete("/pl/w", -1).to_bytes()),
+            (Op::GetData, get("/pl/w").to_bytes()),
+            (Op::CheckWatches, check_watches("/pl/w", WatcherType::Any).to_bytes()),
         ],
     )?;
     s.ask_in_pieces(A, Op::SetData, &set("/pl", "in pieces", -1))?;
