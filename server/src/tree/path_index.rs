@@ -141,16 +141,18 @@ fn is_path_of<T: Component>(slab: &Slab<T>, mut id: u32, path: &str) -> bool {
 
 /// Appends the path of `id`; nothing for the root.
 pub(crate) fn push_path<T: Component>(slab: &Slab<T>, id: u32, out: &mut Vec<u8>) {
-    let start = out.len();
-    let mut at = id;
-    while at != ROOT_ID {
-        let entry = &slab[at];
-        // Back to front: the walk goes up. Reversed as a whole below.
-        out.extend(entry.name().bytes().rev());
-        out.push(b'/');
-        at = entry.parent();
+    let entries = || {
+        let up = |id: u32| Some(id).filter(|&id| id != ROOT_ID);
+        std::iter::successors(up(id), move |&id| up(slab[id].parent())).map(|id| slab[id].name())
+    };
+    // Back to front: the walk goes up. It goes twice, for the length and for the names, which are then at hand.
+    let mut end = out.len() + entries().map(|name| name.len() + 1).sum::<usize>();
+    out.resize(end, b'/');
+    for name in entries() {
+        end -= name.len();
+        out[end..end + name.len()].copy_from_slice(name.as_bytes());
+        end -= 1;
     }
-    out[start..].reverse();
 }
 
 /// The path of `id`, "/" for the root.
