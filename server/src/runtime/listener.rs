@@ -12,11 +12,14 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::{debug, warn};
 
-use super::shared::Shared;
+use super::shared::{Ledger, Shared};
 
 /// How long the door stays shut when the process has no descriptors left: the connections that wait in the
 /// kernel meanwhile are served once others have gone.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// So many connections on each of the other shards keep the last one out of the node's way.
+const SPARED_CONNECTIONS: usize = 500;
 
 /// A connection that was let in.
 #[derive(Debug)]
@@ -129,7 +132,6 @@ pub(crate) async fn accept_loop(listener: std::net::TcpListener, shared: Arc<Sha
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let metrics = shared.registry.thread();
     let mut turned_away = TurnedAway::default();
-    let mut next_shard = 0;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -151,12 +153,24 @@ pub(crate) async fn accept_loop(listener: std::net::TcpListener, shared: Arc<Sha
         };
         match prepare(stream, shared.config.limits.keep_alive) {
             Ok(stream) => {
-                shared.mailboxes[next_shard].adopt(Accepted { stream, peer, permit });
-                next_shard = (next_shard + 1) % shared.mailboxes.len();
+                let shard = shard_for_next(&shared.ledgers);
+                shared.ledgers[shard].load.fetch_add(1, Relaxed);
+                shared.mailboxes[shard].adopt(Accepted { stream, peer, permit });
             }
             Err(error) => debug!(%peer, %error, "connection broke before its first byte"),
         }
     }
+}
+
+/// The shard with the fewest connections. The last one shares its core with the node's thread, on which all writes
+/// wait: it is spared until the others have their hands full.
+fn shard_for_next(ledgers: &[Ledger]) -> usize {
+    let last = ledgers.len() - 1;
+    let load = |shard: usize| {
+        let handicap = if shard == last { SPARED_CONNECTIONS } else { 0 };
+        ledgers[shard].load.load(Relaxed) + handicap
+    };
+    (0..ledgers.len()).min_by_key(|&shard| load(shard)).expect("there is a shard")
 }
 
 fn prepare(stream: tokio::net::TcpStream, keepalive: bool) -> io::Result<TcpStream> {

@@ -2,7 +2,7 @@
 //!
 //! | thread | how many | what it does | where |
 //! | --- | --- | --- | --- |
-//! | `shard-N` | one a core, but for the node's | owns connections: requests in, replies out; answers reads | [`shard`], [`connection`] |
+//! | `shard-N` | one a core | owns connections: requests in, replies out; answers reads | [`shard`], [`connection`] |
 //! | `node` | 1 | judges, logs and applies writes, a batch at a time | [`driver`] |
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges | [`snapshots`] |
 //! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`] |

@@ -99,7 +99,7 @@ impl Server {
         let address = listener.local_addr().map_err(StartError::Thread)?;
 
         let node = Node::new(node_config.clone(), &tree, clock.now());
-        let shards = shards_on(std::thread::available_parallelism().map_or(1, usize::from));
+        let shards = std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
         let shared = Arc::new(Shared::new(config, node_config.schemes, clock, tree, shards, hash_seed));
         *shared.last_snapshot.lock() = snapshot;
         startup::report(&recovery, loading, &shared.registry.thread());
@@ -184,11 +184,6 @@ fn run_listener(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: o
         metrics.unrecoverable_error_count.add(1);
         tracing::error!(%error, "no more connections are accepted");
     }
-}
-
-/// One core is the node's: a shard on it would only push aside the thread on which all writes wait.
-fn shards_on(cores: usize) -> usize {
-    cores.saturating_sub(1).clamp(1, SHARDS_MAX)
 }
 
 fn spawn_shard(shared: &Arc<Shared>, index: usize) -> Result<JoinHandle<()>, StartError> {

@@ -1,7 +1,7 @@
 //! What the server's threads share: the tree and the watches, the ways between threads, the numbers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
 /// What a shard lets others see.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Connections dealt out to it that have not closed yet.
+    pub(crate) load: AtomicUsize,
     pub(crate) stats: ShardStats,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Mutex<Slab<(ConnectionId, Arc<ConnectionStats>)>>,
@@ -73,7 +75,12 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     fn new(registry: &Registry) -> Self {
-        Self { stats: ShardStats::default(), metrics: registry.thread(), connections: Mutex::default() }
+        Self {
+            load: AtomicUsize::new(0),
+            stats: ShardStats::default(),
+            metrics: registry.thread(),
+            connections: Mutex::default(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -164,6 +165,7 @@ impl Shard {
             Ok(stream) => Rc::new(stream),
             Err(error) => {
                 warn!(%peer, %error, "cannot serve a connection");
+                self.ledger().load.fetch_sub(1, Relaxed);
                 return;
             }
         };
@@ -469,6 +471,7 @@ impl Shard {
         if self.shared.config.audit && !orphans.is_open() {
             state.orphans.insert(id, orphans);
         }
+        self.ledger().load.fetch_sub(1, Relaxed);
         self.ledger().connections.lock().remove(state.ledger_keys[id.slot as usize]);
         state.events.push(Event::Disconnected { connection: id });
         connection.wake();
