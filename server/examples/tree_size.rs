@@ -17,9 +17,6 @@ use server::tree::{Tree, TreeLoader, TreeOptions, ZnodeRecord, to_data};
 use server::watch::{WatchKind, Watches};
 use server::zab::Zxid;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const VALUE: [u8; 100] = [b'x'; 100];
 const PAGE: usize = 4096;
 const CHILDREN_PER_PARENT: usize = 1000;

@@ -12,9 +12,6 @@ use server::runtime::{FULL_VERSION, Server};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A ZooKeeper-compatible coordination service.
 ///
 /// Without a file: a server of its own on 127.0.0.1:2181, which keeps its data in ./data. It runs in the
