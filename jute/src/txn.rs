@@ -127,6 +127,11 @@ record! {
     }
 }
 
+impl TxnDigest {
+    /// The only version in use: ZooKeeper's `DigestCalculator.DIGEST_VERSION`.
+    pub const VERSION: i32 = 2;
+}
+
 /// The record behind a [`TxnHeader`]. `SerializeUtils.deserializeTxn`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // One variant per record above.
@@ -195,7 +200,7 @@ impl TxnBody {
         const UNKNOWN: DecodeError = DecodeError::new("TxnHeader", "txn_type", Flaw::Unknown);
         Ok(match Op::from_code(txn_type).ok_or(UNKNOWN)? {
             Op::CreateSession => Self::CreateSession(Jute::decode(input)?),
-            Op::CloseSession if input.remaining() == 0 => Self::CloseSession(None),
+            Op::CloseSession if lists_no_paths(input) => Self::CloseSession(None),
             Op::CloseSession => Self::CloseSession(Some(Jute::decode(input)?)),
             Op::Create | Op::Create2 => Self::Create(decode_create(input)?),
             Op::CreateTtl => Self::CreateTtl(Jute::decode(input)?),
@@ -218,6 +223,14 @@ impl TxnBody {
         self.encode(&mut data);
         SubTxn { txn_type, data: Some(data.freeze()) }
     }
+}
+
+/// A closeSession's record is left out where no paths are listed; a digest may follow all the same. Its version
+/// would be the number of paths then, and two paths take more room than a digest.
+fn lists_no_paths(input: &Reader<'_>) -> bool {
+    let mut ahead = input.clone();
+    let digest = TxnDigest::decode(&mut ahead).is_ok_and(|digest| digest.version == TxnDigest::VERSION);
+    input.remaining() == 0 || (digest && ahead.remaining() == 0)
 }
 
 /// Falls back to the older record, which ends before the parent's cversion.
