@@ -15,8 +15,6 @@ use crate::tree::Tree;
 
 /// Log records share buffers of this size. A record that is larger gets one of its own.
 const RECORD_BUFFER_BYTES: usize = 64 * 1024;
-/// Version of the digests in txns: ZooKeeper's `DigestCalculator.DIGEST_VERSION`.
-const DIGEST_VERSION: i32 = 2;
 
 /// Who asks for a txn, and what answers to it.
 struct Asked<'a> {
@@ -142,7 +140,7 @@ impl Node {
             txn_type: op.code(),
         };
         let digest = digest.map(|digest| TxnDigest {
-            version: DIGEST_VERSION,
+            version: TxnDigest::VERSION,
             tree_digest: i64::from_ne_bytes(digest.to_ne_bytes()),
         });
         let txn = Txn { header, body, digest };

@@ -2,6 +2,7 @@ mod multi;
 mod replay;
 mod sessions;
 mod watching;
+mod wrapping;
 mod writes;
 
 use std::sync::Arc;

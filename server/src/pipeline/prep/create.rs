@@ -101,9 +101,12 @@ impl Prep<'_> {
         };
         let shared_acl = if *parent.acl == *acl { Arc::clone(&parent.acl) } else { Arc::from(&*acl) };
         parent.child_count += 1;
-        parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
-        parent.stat.pzxid = self.zxid;
-        let parent_cversion = parent.stat.cversion;
+        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        // As replicas will have it: cversion never goes back, so it ends at its largest, and pzxid with it.
+        if parent_cversion > parent.stat.cversion {
+            parent.stat.cversion = parent_cversion;
+            parent.stat.pzxid = self.zxid;
+        }
         self.outlook.put(parent_path, parent);
         self.outlook.create(path.clone(), self.new_stat(owner), shared_acl, wanted.data.clone());
 
