@@ -30,6 +30,8 @@ pub struct TxnLogReader {
     from: Zxid,
     files: VecDeque<LogFile>,
     segment: Option<SegmentReader>,
+    /// By the name of the file that is being read.
+    first: Zxid,
     end: LogEnd,
 }
 
@@ -42,7 +44,7 @@ impl TxnLogReader {
         let files = log_files(&*disk, dir)?;
         let start = files.iter().rposition(|file| file.first <= from).unwrap_or(0);
         let files = files.into_iter().skip(start).collect();
-        Ok(Self { disk, from, files, segment: None, end: LogEnd::default() })
+        Ok(Self { disk, from, files, segment: None, first: Zxid::ZERO, end: LogEnd::default() })
     }
 
     /// The next txn; `None` at the end of the log, of which [`TxnLogReader::end`] then tells.
@@ -78,6 +80,7 @@ impl TxnLogReader {
                     return Ok(None);
                 };
                 let segment = SegmentReader::open(&*self.disk, &file.path)?;
+                self.first = file.first;
                 self.end.file = Some((file.path, segment.offset()));
                 self.end.torn = false;
                 self.segment = Some(segment);
@@ -96,7 +99,9 @@ impl TxnLogReader {
             if self.end.last == Some(record.zxid) {
                 continue;
             }
-            check_order(self.end.last, &record, segment.path())?;
+            // A file that begins before its name would be overwritten by the file that deserves it.
+            let least = self.end.last.max(Some(self.first));
+            check_order(least, &record, segment.path())?;
             self.end.last = Some(record.zxid);
             return Ok(Some(record));
         }
