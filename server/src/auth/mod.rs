@@ -12,6 +12,10 @@ use jute::{ErrorCode, Ustring};
 pub use digest::{DigestAlgorithm, DigestScheme};
 pub use ip::identity_of;
 
+/// A longer list than this is refused. It is stored with each change of a znode's ACL, and looked through with each
+/// access; and `auth` in a list that came in a frame could stand for very many identities.
+pub const ACL_ENTRIES_MAX: usize = 1000;
+
 /// The schemes in force.
 #[derive(Debug, Clone)]
 #[doc(alias = "ProviderRegistry")]
@@ -100,13 +104,16 @@ impl Schemes {
     /// identities it stands for.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidAcl`] when it is empty, or an entry means nobody.
+    /// [`ErrorCode::InvalidAcl`] when it is empty or longer than [`ACL_ENTRIES_MAX`], or an entry means nobody.
     #[doc(alias = "fixupACL")]
     pub fn resolve(&self, acl: Vec<Acl>, identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
         if let [entry] = &*acl
             && is_anyone(&entry.id)
         {
             return Ok(acl); // As nearly always.
+        }
+        if acl.len() > ACL_ENTRIES_MAX {
+            return Err(ErrorCode::InvalidAcl);
         }
         let mut resolved = Vec::with_capacity(acl.len());
         for (at, entry) in acl.iter().enumerate() {
@@ -128,7 +135,11 @@ impl Schemes {
                 _ => return Err(ErrorCode::InvalidAcl),
             }
         }
-        if resolved.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(resolved) }
+        if !(1..=ACL_ENTRIES_MAX).contains(&resolved.len()) {
+            Err(ErrorCode::InvalidAcl)
+        } else {
+            Ok(resolved)
+        }
     }
 
     fn is_valid(&self, id: &Id) -> bool {

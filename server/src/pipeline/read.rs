@@ -63,6 +63,10 @@ pub fn answer(
     write_reply(tree, xid, out, |out| read.record(op, body, out));
 }
 
+/// A `multiRead` with a longer answer than this is refused: a megabyte of parts could ask for all of the memory.
+/// Clients take a megabyte, unless they are configured to take more.
+const MULTI_READ_BYTES_MAX: usize = 16 << 20;
+
 /// Appends a reply's frame, whose record `record` writes. If it refuses instead, what it wrote is dropped.
 fn write_reply(tree: &Tree, xid: i32, out: &mut BytesMut, record: impl FnOnce(&mut BytesMut) -> Outcome) {
     let start = out.len();
@@ -258,7 +262,11 @@ impl<'a, W: WatchTable> Read<'a, W> {
 
     /// Each part succeeds or fails by itself. There are no watches here.
     fn multi_read(&self, input: &mut Input<'_>, out: &mut BytesMut) -> Outcome {
+        let start = out.len();
         for part in MultiRequest::decode(input)?.ops {
+            if out.len() - start > MULTI_READ_BYTES_MAX {
+                return Err(ErrorCode::BadArguments.into());
+            }
             let header = MultiHeader { op: part.op().code(), done: false, err: 0 };
             let read = |path: &str| self.readable(path);
             let refused = match part {

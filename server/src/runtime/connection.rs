@@ -36,8 +36,11 @@ use crate::zab::Zxid;
 /// With more than this to say, a connection is not read from: who asks on must listen first.
 pub(super) const OUTPUT_PAUSE_BYTES: usize = 256 * 1024;
 
-/// With more than this to say, a connection is closed: nobody listens, and notifications come unasked.
+/// With more notifications than this to say, a connection is closed: nobody listens, and they come unasked.
 pub(super) const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A connection may prove so many identities. All of them go along with each of its writes.
+const IDENTITIES_MAX: usize = 100;
 
 /// One client.
 #[derive(Debug)]
@@ -60,6 +63,10 @@ pub(super) struct Connection {
     pub(super) is_held_back: bool,
     /// What the socket did not take yet.
     pub(super) out: BytesMut,
+    /// How much of it are notifications, at most.
+    pub(super) notices: usize,
+    /// It is to close, and its end has been fixed whether or not the client reads what is left.
+    pub(super) is_leaving: bool,
     /// The round of touches in which this one has told the node already; see the shard.
     pub(super) touched_round: u64,
     /// What its task waits for.
@@ -217,6 +224,8 @@ impl Connection {
             is_held_back: false,
             stall: Stall::default(),
             out: BytesMut::new(),
+            notices: 0,
+            is_leaving: false,
             touched_round: 0,
             wish: Wish::default(),
             waker: None,
@@ -438,7 +447,7 @@ impl Connection {
         desk.tally.replies.record(REPLY_HEADER_BYTES);
         let is_named = scheme == "ensemble" && auth.as_ref().is_some_and(|name| !name.is_empty());
         match desk.shared.schemes.authenticate(&scheme, auth.as_deref()) {
-            Authentication::Accepted(identities) => {
+            Authentication::Accepted(identities) if self.identities.len() < IDENTITIES_MAX => {
                 match desk.shared.schemes.ensemble_names {
                     Some(_) if is_named => desk.metrics.ensemble_auth_success.add(1),
                     _ if scheme == "ensemble" => desk.metrics.ensemble_auth_skip.add(1),
@@ -447,7 +456,7 @@ impl Connection {
                 self.add_identities(identities);
                 reply::write_header(&mut self.out, xid, Zxid::ZERO, None);
             }
-            Authentication::Failed => {
+            Authentication::Accepted(_) | Authentication::Failed => {
                 warn!(peer = %self.stats.peer, %scheme, "authentication failed");
                 desk.tally.auth_failures += 1;
                 reply::write_header(&mut self.out, xid, Zxid::ZERO, Some(ErrorCode::AuthFailed));

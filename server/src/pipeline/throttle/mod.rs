@@ -19,12 +19,12 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A connection with `own` requests under way is not read from while the server has `total`. One without
-    /// any always gets its turn, so nobody starves.
+    /// A connection with `own` requests under way is not read from while the server has `total`, which leaves out
+    /// reads that wait behind writes. One without any always gets its turn, so nobody starves.
     #[doc(alias = "shouldThrottle")]
     #[must_use]
     pub const fn must_pause(self, total: usize, own: usize) -> bool {
-        own > 0 && total > self.outstanding_max
+        own > 0 && (total > self.outstanding_max || own > self.outstanding_max)
     }
 
     /// How many requests may be let in while `total` writes are under way.
@@ -53,6 +53,13 @@ mod tests {
         assert!(!throttle.must_pause(10, 10));
         assert!(throttle.must_pause(11, 1));
         assert!(!throttle.must_pause(1000, 0));
+    }
+
+    #[test]
+    fn requests_that_wait_on_one_connection_count_though_they_are_not_under_way() {
+        let throttle = Throttle { outstanding_max: 10, ..Throttle::default() };
+        assert!(!throttle.must_pause(1, 10));
+        assert!(throttle.must_pause(1, 11));
     }
 
     #[test]

@@ -73,8 +73,10 @@ impl Shard {
                     });
                     if may_know {
                         connection.out.extend_from_slice(&frame);
+                        connection.notices += frame.len();
                         self.ledger().metrics.watch_bytes.add(frame.len() as u64);
                         self.book(connection, Tally { sent: 1, ..Tally::default() }, now);
+                        state.notices += frame.len();
                         state.dirty.push(id);
                     }
                 }

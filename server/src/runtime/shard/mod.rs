@@ -25,7 +25,9 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::clock::Clock;
-use super::connection::{Asked, Breach, Connection, Desk, OUTPUT_BYTES_MAX, Stage, Tally, Wish};
+use super::connection::{
+    Asked, Breach, Connection, Desk, OUTPUT_BYTES_MAX, OUTPUT_PAUSE_BYTES, Stage, Tally, Wish,
+};
 use super::four_letter::{self, Word};
 use super::inbound::Block;
 use super::listener::Accepted;
@@ -46,6 +48,10 @@ const READ_BYTES_MIN: usize = 16 * 1024;
 
 /// Buffers for replies kept for the next turn.
 const SPARE_BUFFERS_MAX: usize = 64;
+
+/// With more notifications than this that its sockets do not take, a shard closes those connections that have more
+/// than [`OUTPUT_PAUSE_BYTES`] of them.
+const NOTICES_BYTES_MAX: usize = 64 << 20;
 
 /// One shard's state, and its way to the rest.
 pub(super) struct Shard {
@@ -80,6 +86,8 @@ struct State {
     traffic: Traffic,
     touched: Vec<SessionId>,
     touch_round: u64,
+    /// Notifications that no socket has taken, in bytes.
+    notices: usize,
     /// By when connections must have a session, or be closed; the earliest first.
     deadlines: VecDeque<(Duration, ConnectionId)>,
 }
@@ -119,6 +127,7 @@ impl Shard {
             traffic: Traffic::default(),
             touched: Vec::new(),
             touch_round: 1,
+            notices: 0,
             deadlines: VecDeque::new(),
         };
         Self {
@@ -447,16 +456,18 @@ impl Shard {
         let Some(connection) = state.connection(id) else {
             return;
         };
-        if connection.out.len() > OUTPUT_BYTES_MAX {
-            warn!(peer = %connection.stats.peer, unsent = connection.out.len(), "closed a client that reads nothing");
-            self.close(state, id);
-        } else if connection.out.is_empty() {
-            let closes = connection.stage == Stage::Closing;
+        let closes = connection.stage == Stage::Closing;
+        if connection.out.is_empty() {
             let buffer = std::mem::take(&mut connection.out);
+            state.notices -= std::mem::take(&mut connection.notices);
             state.recycle(buffer);
             if closes {
                 self.close(state, id);
             }
+        } else if closes {
+            self.see_off(state, id);
+        } else if state.is_hopeless(id) {
+            self.close(state, id);
         }
     }
 
@@ -466,6 +477,7 @@ impl Shard {
             return;
         }
         let mut connection = state.connections.remove(id.slot as usize);
+        state.notices -= connection.notices;
         let orphans = connection.give_up(&self.shared, &self.ledger().metrics);
         self.shared.queue.ended(orphans.outstanding());
         if self.shared.config.audit && !orphans.is_open() {
@@ -501,6 +513,25 @@ impl State {
 
     fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+    }
+
+    /// Notifications are all that comes unasked: who lets them pile up is not waited for. Replies are bounded by
+    /// not listening to whoever does not read them.
+    fn is_hopeless(&mut self, id: ConnectionId) -> bool {
+        let total = self.notices;
+        let Some(connection) = self.connection(id) else {
+            return false;
+        };
+        let sent = connection.notices.saturating_sub(connection.out.len());
+        connection.notices -= sent;
+        let own = connection.notices;
+        let is_hopeless =
+            own > OUTPUT_BYTES_MAX || (own > OUTPUT_PAUSE_BYTES && total - sent > NOTICES_BYTES_MAX);
+        if is_hopeless {
+            warn!(peer = %connection.stats.peer, unsent_bytes = own, "closed a client that reads nothing");
+        }
+        self.notices -= sent;
+        is_hopeless
     }
 
     /// The same, with a buffer to write to.

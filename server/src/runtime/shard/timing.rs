@@ -22,6 +22,15 @@ impl Shard {
         self.awaiting.notify_one();
     }
 
+    /// Lets `id` read the last that is said to it, but not for ever.
+    pub(super) fn see_off(&self, state: &mut State, id: ConnectionId) {
+        if let Some(connection) = state.connection(id)
+            && !std::mem::replace(&mut connection.is_leaving, true)
+        {
+            self.set_deadline(state, id);
+        }
+    }
+
     /// Notes that the connection's session was heard from.
     pub(super) fn touch(&self, state: &mut State, id: ConnectionId) {
         let round = state.touch_round;
@@ -93,7 +102,10 @@ impl Shard {
         state.deadlines.pop_front();
         let is_late = state.connection(id).is_some_and(|connection| connection.session().is_none());
         if is_late {
-            debug!(?id, "closed a connection that had no session in time");
+            debug!(
+                ?id,
+                "closed a connection that had no session in time, or did not read the last said to it"
+            );
             self.ledger().metrics.sessionless_connections_expired.add(1);
             self.close(state, id);
             self.finish(state);
