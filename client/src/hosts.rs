@@ -77,8 +77,9 @@ impl FromStr for Host {
             return Err(Self::Err::NoServer);
         }
         // Without brackets, what stands behind the last colon is the port: `::1:2181`, but not `::1`.
-        if name.contains(':') && name.split('%').next().is_some_and(|name| name.parse::<Ipv6Addr>().is_err())
-        {
+        let is_no_address = name.contains(':')
+            && name.split('%').next().is_some_and(|name| name.parse::<Ipv6Addr>().is_err());
+        if is_no_address || name.contains(['[', ']']) {
             return Err(Self::Err::Bracket(text.into()));
         }
         let port = match port {
