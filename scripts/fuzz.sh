@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for SECONDS (60) each, or those named behind it; new inputs join the corpus.
+# Runs every fuzz target for SECONDS (60) each, or those named behind it; new inputs join the corpus that is kept
+# beside the targets, which every test run goes through (tests/tests/fuzz_corpus.rs).
 #   scripts/fuzz.sh 600            every target, ten minutes each
-#   scripts/fuzz.sh 60 txn frame   two of them
+#   scripts/fuzz.sh 60 step text   two of them
+#   scripts/fuzz.sh minimise       takes out of the corpus what covers nothing that others do not
 set -euo pipefail
 cd "$(dirname "$0")/../tests/fuzz"
 
@@ -16,9 +18,21 @@ fi
 # Coverage instrumentation needs flags that the stable toolchain hides; the address sanitizer, which safe code
 # has little use for, would need another toolchain.
 export RUSTC_BOOTSTRAP=1
+# Longer inputs find nothing that short ones do not, and are slower.
+longest=2048
 for target in "$@"; do
-    echo "== $target: $seconds s"
     mkdir -p "corpus/$target"
+    if [ "$seconds" = minimise ]; then
+        kept="$(mktemp -d)"
+        cargo fuzz run --fuzz-dir . --sanitizer none "$target" "$kept" "corpus/$target" -- \
+            -merge=1 -max_len="$longest"
+        rm -rf "corpus/$target"
+        mv "$kept" "corpus/$target"
+        chmod 755 "corpus/$target"
+        continue
+    fi
+    echo "== $target: $seconds s"
+    # What a target may hold in memory follows from its input, and is kept by the target itself; this is for the rest.
     cargo fuzz run --fuzz-dir . --sanitizer none "$target" "corpus/$target" -- \
-        -max_total_time="$seconds" -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1
+        -max_total_time="$seconds" -rss_limit_mb=256 -max_len="$longest" -print_final_stats=1
 done

@@ -208,6 +208,9 @@ mod client;
 mod connection;
 mod create;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hosts;
 mod multi;
 mod path;

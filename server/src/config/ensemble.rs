@@ -151,7 +151,7 @@ impl Ensemble {
     }
 
     /// Takes the membership from the text of the dynamic file at `path`; the end of its name is its version.
-    pub(super) fn read_dynamic(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+    pub(crate) fn read_dynamic(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
         let source = Source::new(text, path, &[])?;
         if let Some((key, _)) = source.entries().find(|(key, _)| !is_membership(key)) {
             return Err(source.error(key, "does not belong into a dynamic file"));

@@ -19,6 +19,8 @@ mod clock;
 pub(crate) mod connection;
 pub(crate) mod driver;
 pub mod four_letter;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handshake;
 mod http;
 mod inbound;

@@ -33,6 +33,8 @@ pub use epoch_file::{EpochFiles, Epochs};
 pub use error::{Error, LogFlaw, Result};
 pub use recovery::{Recovered, RecoveryOptions, RecoveryStats, recover};
 pub use rocks::RocksStore;
+#[cfg(feature = "fuzzing")]
+pub use rocks::fuzz_database_records;
 pub use sim_disk::SimDisk;
 pub use snapshot::{MemoryStore, SnapshotHead, SnapshotStore};
 pub use txn_log::{LogOptions, TxnLog, TxnLogReader};

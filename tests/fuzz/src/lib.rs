@@ -1,13 +1,28 @@
-//! What the targets share.
+//! What libFuzzer's targets share: they run functions of [`tests::fuzz`] with little memory.
 
-use bytes::Bytes;
-use jute::Jute;
+use std::alloc::System;
+use std::panic;
+use std::sync::Once;
 
-/// What decodes encodes to as many bytes as it says, and they decode to the same.
-pub fn stable<T: Jute + PartialEq + std::fmt::Debug>(bytes: &Bytes) {
-    if let Ok(record) = T::from_bytes(bytes) {
-        let encoded = record.to_bytes();
-        assert_eq!(encoded.len(), record.encoded_len());
-        assert_eq!(T::from_bytes(&encoded).as_ref(), Ok(&record));
-    }
+use cap::Cap;
+
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Runs the target `name`. An allocation beyond what `input` pays for fails, which ends the process: a finding.
+pub fn run(name: &str, input: &[u8]) {
+    static TELL: Once = Once::new();
+    TELL.call_once(|| {
+        let tell = panic::take_hook();
+        // There is room to tell of a finding.
+        panic::set_hook(Box::new(move |finding| {
+            let _ = MEMORY.set_limit(usize::MAX);
+            tell(finding);
+        }));
+    });
+    let target = tests::fuzz::target(name);
+    let room = target.bytes_besides + target.bytes_per_input_byte * input.len();
+    MEMORY.set_limit(MEMORY.allocated() + room).expect("the limit is above what is allocated");
+    (target.run)(input);
+    MEMORY.set_limit(usize::MAX).expect("the limit is the largest");
 }

@@ -12,6 +12,9 @@ mod codec;
 mod load;
 mod replace;
 
+#[cfg(feature = "fuzzing")]
+pub use codec::fuzz_database_records;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
