@@ -8,6 +8,9 @@
 
 pub mod capture;
 pub mod crash;
+pub mod fuzz;
+pub mod golden;
+pub mod hostile;
 pub mod peer;
 pub mod process;
 pub mod proxy;

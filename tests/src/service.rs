@@ -106,6 +106,11 @@ impl Service {
         self.address
     }
 
+    /// The process that serves it.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its directory, with `zoo.cfg`, `server.log` and `data`.
     pub fn dir(&self) -> &Path {
         self.dir.path()
