@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use jute::proto::{ConnectRequest, ConnectResponse, RequestHeader, xid};
-use jute::{Jute, Op};
+use jute::{ErrorCode, Jute, Op};
 
 use super::line::{Came, Line};
 use super::mask::Mask;
@@ -22,6 +22,9 @@ pub const C: usize = 2;
 
 /// Long enough for no session to expire while the script runs.
 const SESSION_TIMEOUT_MS: i32 = 60_000;
+
+/// Errors behind which a server closes the connection: no such operation, or credentials that are not accepted.
+const ENDS: [i32; 2] = [ErrorCode::Unimplemented.code(), ErrorCode::AuthFailed.code()];
 
 /// One thing the script did, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,8 @@ struct Client {
     last_xid: i32,
     /// Requests without an answer: xid and op code.
     pending: VecDeque<(i32, i32)>,
+    /// It was told something behind which the server closes.
+    ends: bool,
 }
 
 /// Drives connections, and notes.
@@ -173,7 +178,8 @@ impl Script {
         if self.clients.len() <= who {
             self.clients.resize_with(who + 1, || None);
         }
-        self.clients[who] = Some(Client { line, session: response, last_xid: 0, pending: VecDeque::new() });
+        self.clients[who] =
+            Some(Client { line, session: response, last_xid: 0, pending: VecDeque::new(), ends: false });
         Ok(came)
     }
 
@@ -309,9 +315,16 @@ impl Script {
         Ok(())
     }
 
-    /// Notes whether the server has closed the connection.
+    /// Notes whether the server has closed the connection, or closes it now. Where it has said what it closes behind, a ping
+    /// could still be answered before it does.
     pub fn is_open(&mut self, who: usize) -> Result<()> {
-        self.events(who)
+        let client = self.client(who);
+        if !client.ends {
+            client.line.send_frame(&header(xid::PING, Op::Ping.code()));
+        }
+        let came = self.receive_until(who, |xid| xid == xid::PING)?;
+        self.steps.push(Step { sent: format!("is {} open?", name(who)), came });
+        Ok(())
     }
 
     /// Notes the next event, which only time brings about.
@@ -374,6 +387,7 @@ impl Script {
             } else {
                 let asked = client.pending.iter().position(|(xid, _)| *xid == header.xid);
                 let op = asked.and_then(|at| client.pending.remove(at)).map_or(0, |(_, op)| op);
+                client.ends |= op == Op::CloseSession.code() || ENDS.contains(&header.err);
                 came.extend(words::reply(header, body, op, &self.mask));
             }
             if last(header.xid) {
