@@ -114,7 +114,7 @@ fn cut_cost(store: &mut RocksStore) -> Result<(), Box<dyn Error>> {
         let changed = (0..znodes).map(|at| (path(at * step).into(), Some(record(2)))).collect();
         let cut = Cut { zxid: Zxid(2), znodes: changed, ..Cut::default() };
         let began = now();
-        store.write(cut)?;
+        store.write(&cut)?;
         let written = began.elapsed();
         store.flush()?;
         println!("cut of {znodes} znodes: written in {written:?}, durable after {:?}", began.elapsed());

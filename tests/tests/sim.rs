@@ -25,7 +25,11 @@ fn crashes_lose_nothing_that_was_acknowledged() -> Result<()> {
     }
     println!("{} seeds: {total:?}", seeds.end - seeds.start);
     assert!(
-        total.acknowledged > 0 && total.replayed > 0 && total.cuts > 0,
+        total.acknowledged > 0
+            && total.replayed > 0
+            && total.cuts > 0
+            && total.refused > 0
+            && total.store_failures > 0,
         "the run exercised too little: {total:?}"
     );
     Ok(())

@@ -40,7 +40,7 @@ pub struct NodeConfig {
 pub struct CutPolicy {
     /// `snapCount`: txns since the last.
     pub txns_max: u64,
-    /// `snapSizeLimitInKb`: bytes of log since the last; `None` is no limit.
+    /// `snapSizeLimitInKb`: bytes of log since the last; `None` is no limit. Bounds the cut's memory.
     pub log_bytes_max: Option<u64>,
     /// Znodes changed since the last. Bounds the pause: a cut's cost grows with them.
     pub dirty_max: usize,
@@ -81,7 +81,7 @@ impl Default for NodeConfig {
 
 impl Default for CutPolicy {
     fn default() -> Self {
-        Self { txns_max: 100_000, log_bytes_max: None, dirty_max: 8192, unwritten_max: 4 }
+        Self { txns_max: 100_000, log_bytes_max: Some(32 << 20), dirty_max: 8192, unwritten_max: 4 }
     }
 }
 

@@ -82,13 +82,33 @@ pub enum Event {
     Touched(Vec<SessionId>),
     /// The log is on disk up to and including this zxid.
     Persisted(Zxid),
-    /// A cut is safe in the snapshot store.
-    SnapshotWritten(Zxid),
-    /// The disk has become short of room (`true`), or has room again. While it is short, writes that grow
-    /// (creations, `setData`, multis with either) are refused; deletions and reads go on.
-    DiskShort(bool),
+    /// The snapshot store has taken over so many cuts: as many more may come.
+    SnapshotWritten {
+        /// Since the last time.
+        cuts: usize,
+    },
+    /// What the log can take from here on.
+    LogRoom(LogRoom),
     /// [`Node::deadline`](crate::node::Node) has passed.
     Tick,
+}
+
+/// How much room the log has.
+///
+/// While the disk is short of it, writes that grow (creations, `setData`, `setACL`, multis with any of them) are
+/// refused, and a refusal costs no txn, so that clients who try again cannot use up what is left: it is for
+/// deletions, and for sessions that end. Nothing is proposed that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRoom {
+    /// So many bytes of records fit for certain. While the disk is not short, more is set aside in time.
+    pub bytes: u64,
+    /// The disk has no more to set aside.
+    pub is_short: bool,
+}
+
+impl LogRoom {
+    /// A log without bound.
+    pub const AMPLE: Self = Self { bytes: u64::MAX, is_short: false };
 }
 
 /// Something to do.

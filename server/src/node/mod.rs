@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 pub use config::{CutPolicy, NodeConfig, ReaperConfig};
-pub use event::{Action, Delivery, Event, Now, ReplyBody, Request};
+pub use event::{Action, Delivery, Event, LogRoom, Now, ReplyBody, Request};
 use jute::Ustring;
 pub use status::{Counters, Status};
 
@@ -51,7 +51,7 @@ pub struct Node {
     proposed: Zxid,
     committed: Zxid,
     applied: Zxid,
-    disk_short: bool,
+    room: LogRoom,
     txns_since_cut: u64,
     log_bytes_since_cut: u64,
     cuts_unwritten: usize,
@@ -92,7 +92,7 @@ impl Node {
             proposed: zxid,
             committed: zxid,
             applied: zxid,
-            disk_short: false,
+            room: LogRoom::AMPLE,
             txns_since_cut: 0,
             log_bytes_since_cut: 0,
             cuts_unwritten: 0,
@@ -111,7 +111,7 @@ impl Node {
         assert!(self.outstanding.is_empty(), "txns are under way to the old tree");
         assert!(self.applied <= tree.last_zxid(), "{} after {}", tree.last_zxid(), self.applied);
         Self {
-            disk_short: self.disk_short,
+            room: self.room,
             cuts_unwritten: self.cuts_unwritten,
             counters: self.counters,
             pending: PendingChanges::after(&self.pending),
@@ -145,8 +145,8 @@ impl Node {
                 }
             }
             Event::Persisted(zxid) => self.on_persisted(zxid),
-            Event::SnapshotWritten(_) => self.cuts_unwritten = self.cuts_unwritten.saturating_sub(1),
-            Event::DiskShort(short) => self.disk_short = short,
+            Event::SnapshotWritten { cuts } => self.cuts_unwritten = self.cuts_unwritten.saturating_sub(cuts),
+            Event::LogRoom(room) => self.room = room,
             Event::Tick => self.on_tick(now, tree, out),
         }
     }
@@ -154,10 +154,16 @@ impl Node {
     /// When to step [`Event::Tick`] if nothing happens before: a [`Now::monotonic`].
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
+        if !self.can_end_sessions() {
+            return None;
+        }
         if !self.orphaned.is_empty() {
             return Some(Duration::ZERO);
         }
         let expiry = self.sessions.next_expiry_ms().map(Duration::from_millis);
+        if self.room.is_short {
+            return expiry;
+        }
         let reaping = self.reaper.deadline();
         Some(expiry.map_or(reaping, |expiry| expiry.min(reaping)))
     }
@@ -188,6 +194,12 @@ impl Node {
         let mut expiries: Vec<_> = self.sessions.expiries().collect();
         expiries.sort_unstable();
         expiries
+    }
+
+    /// How many more bytes of records the node will propose before it is told of more room.
+    #[must_use]
+    pub fn log_room(&self) -> u64 {
+        self.room.bytes
     }
 
     /// Where the node stands.
@@ -240,6 +252,9 @@ impl Node {
     }
 
     fn on_tick(&mut self, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        if !self.can_end_sessions() {
+            return;
+        }
         for session in std::mem::take(&mut self.orphaned) {
             self.propose_close(session, now, tree, out);
         }
@@ -247,6 +262,9 @@ impl Node {
             self.counters.sessions_expired += 1;
             self.expired.push(session);
             self.propose_close(session, now, tree, out);
+        }
+        if self.room.is_short {
+            return; // Nobody waits for a reaping.
         }
         for path in self.reaper.take_due(tree, now) {
             self.propose_reaping(path, now, tree, out);

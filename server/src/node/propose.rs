@@ -6,15 +6,18 @@ use jute::proto::SyncRequest;
 use jute::txn::{CreateSessionTxn, ErrorTxn, Txn, TxnBody, TxnDigest, TxnHeader};
 use jute::{ErrorCode, Jute, Op, Ustring};
 
-use super::{Action, Node, Now, Request, millis};
+use super::{Action, Delivery, Node, Now, Request, millis};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::pending::Outlook;
 use crate::pipeline::prep::{Prep, Write};
 use crate::session::{ConnectionId, SessionId};
+use crate::storage::txn_log::framed_len;
 use crate::tree::Tree;
 
 /// Log records share buffers of this size. A record that is larger gets one of its own.
 const RECORD_BUFFER_BYTES: usize = 64 * 1024;
+/// The record of a closeSession that lists no paths takes less, whatever is around it.
+const CLOSE_BYTES_MAX: u64 = 128;
 
 /// Who asks for a txn, and what answers to it.
 struct Asked<'a> {
@@ -40,6 +43,9 @@ impl Node {
             return self.on_sync(origin, alive, &body);
         }
         match Write::decode(op, &body) {
+            Some(Ok(_)) if !self.has_room_for(op, &body) => {
+                self.wait_in_line(origin, Work::Refuse(ErrorCode::QuotaExceeded));
+            }
             Some(Ok(write)) => {
                 let asked = Asked { session, alive, xid, op, identities: &identities, origin };
                 self.propose(asked, now, tree, out, |prep| prep.prepare(write));
@@ -78,6 +84,11 @@ impl Node {
         tree: &Tree,
         out: &mut Vec<Action>,
     ) {
+        if !self.has_room_for(Op::CreateSession, &Bytes::new()) {
+            // It may find room elsewhere, or later.
+            out.push(Action::Deliver(Delivery::Close { connection }));
+            return;
+        }
         let (session, timeout_ms) = self.sessions.open(connection, timeout_ms, millis(now.monotonic));
         self.counters.sessions_opened += 1;
         let origin = Some(Origin { connection, xid: 0 });
@@ -120,14 +131,19 @@ impl Node {
             identities: asked.identities,
             zxid: zxid.0,
             time_ms: now.wall_ms,
-            disk_short: self.disk_short,
+            room: self.room,
             parts: Vec::new(),
             over_quota: &mut self.over_quota,
         };
         let (op, body, digest) = match judge(&mut prep) {
+            // Without a list it has no body, and a reader would take the digest for one.
+            Ok(body @ TxnBody::CloseSession(None)) => (asked.op, body, None),
             Ok(body) => (asked.op, body, prep.digest()),
             Err(error) => {
                 self.counters.refusals += 1;
+                if self.room.is_short {
+                    return self.wait_in_line(asked.origin, Work::Refuse(error));
+                }
                 (Op::Error, TxnBody::Error(ErrorTxn { err: error.code() }), None)
             }
         };
@@ -145,11 +161,34 @@ impl Node {
         });
         let txn = Txn { header, body, digest };
         let record = self.record(&txn);
-        self.log_bytes_since_cut += record.len() as u64;
+        let log_bytes = framed_len(&record);
+        self.room.bytes = self.room.bytes.saturating_sub(log_bytes);
+        self.log_bytes_since_cut += log_bytes;
         out.push(Action::Append { zxid, record });
         self.proposed = zxid;
         self.counters.txns += 1;
         self.wait_in_line(asked.origin, Work::Txn { op: asked.op, parts, txn });
+    }
+
+    /// Whether a txn for this request fits into the log, and still every session can end after it.
+    fn has_room_for(&self, op: Op, body: &Bytes) -> bool {
+        if !self.room.is_short {
+            return true;
+        }
+        match op {
+            Op::CloseSession => self.room.bytes >= CLOSE_BYTES_MAX,
+            // What does not grow has a txn that says hardly more than the request did.
+            _ => self.room.bytes >= 2 * body.len() as u64 + 2 * CLOSE_BYTES_MAX + self.room_for_endings(),
+        }
+    }
+
+    /// Whether all sessions could end now. Else none is ended from this side.
+    pub(super) fn can_end_sessions(&self) -> bool {
+        !self.room.is_short || self.room.bytes >= self.room_for_endings()
+    }
+
+    fn room_for_endings(&self) -> u64 {
+        CLOSE_BYTES_MAX * (self.sessions.len() + self.orphaned.len()) as u64
     }
 
     pub(super) fn wait_in_line(&mut self, origin: Option<Origin>, work: Work) {

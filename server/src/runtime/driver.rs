@@ -14,7 +14,7 @@ use super::mailbox::Mailbox;
 use super::queue::Received;
 use super::restore::{Errand, Restore, SnapshotWork};
 use super::shared::Shared;
-use crate::node::{Action, Delivery, Event, Node};
+use crate::node::{Action, Delivery, Event, LogRoom, Node, Now};
 use crate::session::ConnectionId;
 use crate::storage::{Error, Result, TxnLog};
 use crate::tree::Cut;
@@ -85,13 +85,13 @@ impl Driver {
                 }
                 Received::Events(since) => self.waited_since = Some(since),
                 Received::Deadline => events.push(Event::Tick),
-                Received::Closed => return Ok(()),
+                Received::Closed => return self.take_last_cut(),
             }
             self.gather(&mut events);
-            self.check_room(&mut events)?;
+            self.check_room()?;
             let errands = std::mem::take(&mut *self.shared.errands.lock());
             for errand in errands {
-                self.run_errand(errand);
+                self.run_errand(errand)?;
             }
             self.handle(&mut events)?;
         }
@@ -123,18 +123,12 @@ impl Driver {
         if let Some(since) = self.waited_since {
             self.account.received(events.len(), now.monotonic.saturating_sub(since));
         }
-        {
-            let tree = self.shared.tree.read();
-            for event in events.drain(..) {
-                self.node.step(event, now, &tree, &mut self.actions);
-            }
-        }
-        if let Some((last, txns)) = self.append()? {
+        if let Some((last, txns)) = self.step(events, now)? {
             self.sync(txns, now.monotonic)?;
             let tree = self.shared.tree.read();
             self.node.step(Event::Persisted(last), now, &tree, &mut self.actions);
         }
-        self.apply();
+        self.apply()?;
         let took = self.shared.clock.monotonic().saturating_sub(now.monotonic);
         self.account.applied(&mut self.node, took);
         for (mailbox, has_mail) in self.shared.mailboxes.iter().zip(&mut self.woken) {
@@ -145,21 +139,58 @@ impl Driver {
         Ok(())
     }
 
-    fn run_errand(&mut self, errand: Errand) {
+    fn run_errand(&mut self, errand: Errand) -> Result<()> {
         match errand {
-            Errand::Restore(restore) => self.restore(*restore),
+            Errand::Restore(restore) => self.restore(*restore)?,
             // Whoever asked may have gone.
             Errand::Expiries(answer) => drop(answer.send(self.node.session_expiries())),
         }
+        Ok(())
+    }
+
+    /// Steps the node, and hands its records to the log; the last one's zxid, and how many they are. The node is told
+    /// how much room the log has, anew whenever half of that is proposed: so nothing is proposed that the log could
+    /// not take.
+    fn step(&mut self, events: &mut Vec<Event>, now: Now) -> Result<Option<(Zxid, u64)>> {
+        let Self { shared, node, log, actions, .. } = self;
+        let tree = shared.tree.read();
+        let (mut appended, mut txns) = (0, 0);
+        let mut ask_again_at = u64::MAX;
+        for event in events.drain(..) {
+            if node.log_room() <= ask_again_at {
+                txns += append(log, &actions[appended..])?;
+                appended = actions.len();
+                let room = LogRoom { bytes: log.room(), is_short: log.is_short() };
+                node.step(Event::LogRoom(room), now, &tree, actions);
+                ask_again_at = room.bytes / 2;
+            }
+            node.step(event, now, &tree, actions);
+        }
+        txns += append(log, &actions[appended..])?;
+        Ok(log.last_zxid().filter(|_| txns > 0).map(|last| (last, txns)))
+    }
+
+    /// So that the next start has nothing to replay.
+    fn take_last_cut(&mut self) -> Result<()> {
+        self.log.sync_written()?;
+        let cut = self.shared.tree.write().take_cut();
+        if self.snapshots.send(SnapshotWork::Cut(cut)).is_err() {
+            error!("the snapshot thread has gone; the next start replays the log");
+        }
+        Ok(())
     }
 
     /// Serves another tree from now on; see [`restore`](super::restore).
-    fn restore(&mut self, restore: Restore) {
+    fn restore(&mut self, restore: Restore) -> Result<()> {
         let (mut tree, outcome) = restore.split();
-        // Zxids go on from where they are: none is used twice.
-        tree.advance_to(tree.last_zxid().max(self.node.status().applied));
+        // No zxid is used twice. One is left out, so that no older snapshot can be carried on with what is logged from
+        // here on: recovery would find the gap.
+        tree.advance_to(tree.last_zxid().max(self.node.status().applied.next()));
         let zxid = tree.last_zxid();
         let stored = self.store_whole(tree.take_whole_cut());
+        if let Err(halfway @ Error::Halfway { .. }) = stored {
+            return Err(halfway);
+        }
         if stored.is_ok() {
             let now = self.shared.clock.now();
             let mut served = self.shared.tree.write();
@@ -172,6 +203,7 @@ impl Driver {
         }
         // Whoever asked may have gone.
         let _ = outcome.send(stored.map(|()| zxid));
+        Ok(())
     }
 
     /// Waits until a whole tree is in the snapshot store, durably.
@@ -193,19 +225,6 @@ impl Driver {
         }
     }
 
-    /// Hands the batch's records to the log; the last one's zxid, and how many they are.
-    fn append(&mut self) -> Result<Option<(Zxid, u64)>> {
-        let (mut last, mut count) = (None, 0);
-        for action in &self.actions {
-            if let Action::Append { zxid, record } = action {
-                self.log.append(*zxid, record)?;
-                last = Some(*zxid);
-                count += 1;
-            }
-        }
-        Ok(last.map(|last| (last, count)))
-    }
-
     /// Has `txns` on disk, those of the batch that began at `since`.
     fn sync(&mut self, txns: u64, since: Duration) -> Result<()> {
         let began = self.shared.clock.monotonic();
@@ -221,7 +240,7 @@ impl Driver {
 
     /// Changes the tree, and has everything that tells of it in the mailboxes before anybody can see it. Readers
     /// are not held up by a batch that changes nothing: sessions that were heard from, a tick.
-    fn apply(&mut self) {
+    fn apply(&mut self) -> Result<()> {
         let changing = self.node.is_behind().then(|| {
             let mut tree = self.shared.tree.write();
             self.node.apply(&mut tree, &mut self.shared.watches.lock(), &mut self.actions);
@@ -247,8 +266,11 @@ impl Driver {
         drop(changing);
         *self.shared.status.lock() = self.node.status();
         for cut in cuts {
+            // Even without `forceSync`: the log must not end before the snapshot.
+            self.log.sync_written()?;
             self.hand_over(cut);
         }
+        Ok(())
     }
 
     fn hand_over(&self, cut: Cut) {
@@ -259,8 +281,8 @@ impl Driver {
         }
     }
 
-    /// Tells the node when the disk becomes short of room, and when it has room again.
-    fn check_room(&mut self, events: &mut Vec<Event>) -> Result<()> {
+    /// Notices when the disk becomes short of room, and tries now and then whether it has room again.
+    fn check_room(&mut self) -> Result<()> {
         let was_short = self.shared.is_disk_short();
         let now = self.shared.clock.monotonic();
         if was_short && now >= self.room_checked + ROOM_CHECK_INTERVAL {
@@ -271,15 +293,27 @@ impl Driver {
         if is_short != was_short {
             self.shared.disk_short.store(is_short, Relaxed);
             self.room_checked = now;
-            events.insert(0, Event::DiskShort(is_short));
+            let disk_of = self.shared.config.data_log_dir.display();
             if is_short {
-                error!("the disk is nearly full: writes that grow are refused until there is room");
+                error!(%disk_of, "the disk is nearly full: writes that grow are refused until there is room");
             } else {
-                info!("the disk has room again: all writes are served");
+                info!(%disk_of, "the disk has room again: all writes are served");
             }
         }
         Ok(())
     }
+}
+
+/// Hands records to the log; how many there are.
+fn append(log: &mut TxnLog, actions: &[Action]) -> Result<u64> {
+    let mut txns = 0;
+    for action in actions {
+        if let Action::Append { zxid, record } = action {
+            log.append(*zxid, record)?;
+            txns += 1;
+        }
+    }
+    Ok(txns)
 }
 
 /// To each shard what is for its connections.

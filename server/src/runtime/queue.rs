@@ -164,13 +164,16 @@ mod tests {
     #[test]
     fn batches_line_up_behind_each_other() {
         let queue = NodeQueue::new(Clock::start());
-        let mut batch = vec![Event::DiskShort(true)];
+        let mut batch = vec![Event::SnapshotWritten { cuts: 1 }];
         queue.send(&mut batch);
-        batch.push(Event::DiskShort(false));
+        batch.push(Event::SnapshotWritten { cuts: 2 });
         queue.send(&mut batch);
         assert!(batch.is_empty());
         let mut events = Vec::new();
         queue.receive(&mut events, None);
-        assert!(matches!(events[..], [Event::DiskShort(true), Event::DiskShort(false)]));
+        assert!(matches!(
+            events[..],
+            [Event::SnapshotWritten { cuts: 1 }, Event::SnapshotWritten { cuts: 2 }]
+        ));
     }
 }

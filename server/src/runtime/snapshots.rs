@@ -1,69 +1,152 @@
 //! The snapshot thread: moves the stored tree on, a cut at a time, and removes what nobody needs any more.
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
+use super::clock::Clock;
 use super::restore::SnapshotWork;
 use super::shared::Shared;
 use crate::metrics::Metrics;
 use crate::node::Event;
-use crate::storage::{OsDisk, Result, SnapshotStore, purge};
-use crate::tree::Cut;
+use crate::storage::{OsDisk, RocksStore, SnapshotStore, SnapshotWriter, purge};
+use crate::zab::Zxid;
 
-/// Without `autopurge.purgeInterval`, how long to wait for a cut before looking again.
+/// When there is nothing to wait for but the next cut.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
+/// Flushes leave the disk to the log for so long at least.
+const FLUSH_PAUSE: Duration = Duration::from_secs(1);
+/// How long after a failure the next attempt is made.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// While the disk is short of room, how often old files are looked for; if `autopurge` may remove any at all.
+const MAKE_ROOM_PAUSE: Duration = Duration::from_secs(10);
 
-/// Writes every cut that comes, until the sender has gone.
-pub(super) fn run(shared: &Arc<Shared>, mut store: Box<dyn SnapshotStore>, work: &Receiver<SnapshotWork>) {
-    let metrics = shared.registry.thread();
-    let interval = shared.config.storage.purge.interval;
-    let mut purge_due = interval.map(|interval| shared.clock.monotonic() + interval);
-    loop {
-        let wait = purge_due.map_or(FOREVER, |due| due.saturating_sub(shared.clock.monotonic()));
-        match work.recv_timeout(wait) {
-            Ok(SnapshotWork::Cut(cut)) => write(shared, &mut *store, cut, &metrics),
-            Ok(SnapshotWork::Whole(cut, outcome)) => {
-                // Nobody waits for it when the node has gone, and then nothing depends on it.
-                let _ = outcome.send(store.write(cut).and_then(|()| store.flush()).map(drop));
+/// The thread's own.
+pub(super) struct Snapshots {
+    shared: Arc<Shared>,
+    writer: SnapshotWriter<RocksStore>,
+    metrics: Arc<Metrics>,
+    flush_allowed: Duration,
+    retry_due: Option<Duration>,
+    purge_due: Option<Duration>,
+    durable: Option<Zxid>,
+}
+
+impl Snapshots {
+    pub(super) fn new(shared: Arc<Shared>, store: RocksStore) -> Self {
+        let metrics = shared.registry.thread();
+        let now = shared.clock.monotonic();
+        let purge_due = shared.config.storage.purge.interval.map(|interval| now + interval);
+        let durable = store.durable();
+        let writer = SnapshotWriter::new(store, shared.config.storage.snapshot_txns.into());
+        Self { shared, writer, metrics, flush_allowed: now, retry_due: None, purge_due, durable }
+    }
+
+    /// Writes every cut that comes, until the sender has gone; then all is durable.
+    pub(super) fn run(mut self, work: &Receiver<SnapshotWork>) {
+        loop {
+            match work.recv_timeout(self.pause()) {
+                Ok(SnapshotWork::Cut(cut)) => {
+                    self.writer.add(cut);
+                    if !self.writer.has_failed() {
+                        self.advance();
+                    }
+                }
+                Ok(SnapshotWork::Whole(cut, outcome)) => {
+                    let replaced = self.writer.replace(&cut);
+                    self.note(replaced.as_ref().err());
+                    // Nobody waits for it when the node has gone, and then nothing depends on it.
+                    let _ = outcome.send(replaced);
+                    self.advance();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+            let now = self.shared.clock.monotonic();
+            if self.retry_due.is_some_and(|due| due <= now) {
+                self.advance();
+            }
+            if self.writer.wants_flush() && !self.writer.has_failed() && self.flush_allowed <= now {
+                self.flush();
+            }
+            self.purge_if_due(now);
         }
-        if purge_due.is_some_and(|due| due <= shared.clock.monotonic()) {
-            report(remove_old(shared, &mut *store), &metrics);
-            purge_due = interval.map(|interval| shared.clock.monotonic() + interval);
+        self.flush();
+    }
+
+    /// Until something is due.
+    fn pause(&self) -> Duration {
+        let flush = self.writer.wants_flush().then_some(self.flush_allowed);
+        let next = match self.retry_due {
+            Some(retry) => Some(retry),
+            None => flush,
+        };
+        let now = self.shared.clock.monotonic();
+        let purge = self.purge_due.map(|due| due.min(now + MAKE_ROOM_PAUSE));
+        next.into_iter().chain(purge).min().map_or(FOREVER, |due| due.saturating_sub(now))
+    }
+
+    /// A cut that cannot be written costs nothing but a longer replay at the next start: the log still has it all. The
+    /// node is not told then, and so makes no more than are kept here anyway.
+    fn advance(&mut self) {
+        let began = self.shared.clock.monotonic();
+        let outcome = self.writer.advance();
+        self.note(outcome.as_ref().err());
+        let taken_over = outcome.unwrap_or(0);
+        if taken_over > 0 {
+            let took = self.shared.clock.monotonic().saturating_sub(began);
+            self.metrics.snapshottime.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            debug!(cuts = taken_over, took_ms = took.as_millis(), "snapshot moved on");
+            self.shared.queue.send(&mut vec![Event::SnapshotWritten { cuts: taken_over }]);
         }
     }
-    report(store.flush().map(drop), &metrics);
-}
 
-/// A cut that cannot be written costs nothing but a longer replay at the next start: the log still has it all.
-fn write(shared: &Shared, store: &mut dyn SnapshotStore, cut: Cut, metrics: &Metrics) {
-    let (zxid, znodes) = (cut.zxid, cut.znodes.len());
-    let began = shared.clock.monotonic();
-    report(store.write(cut), metrics);
-    let took = shared.clock.monotonic().saturating_sub(began);
-    metrics.snapshottime.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    *shared.last_snapshot.lock() = Some((zxid, super::clock::Clock::wall_ms() / 1000));
-    debug!(%zxid, znodes, took_ms = took.as_millis(), "snapshot moved on");
-    shared.queue.send(&mut vec![Event::SnapshotWritten(zxid)]);
-}
+    fn flush(&mut self) {
+        let outcome = self.writer.flush();
+        self.note(outcome.as_ref().err());
+        self.flush_allowed = self.shared.clock.monotonic() + FLUSH_PAUSE;
+    }
 
-fn remove_old(shared: &Shared, store: &mut dyn SnapshotStore) -> Result<()> {
-    let retain = shared.config.storage.purge.retain as usize;
-    store.flush()?;
-    store.keep()?;
-    purge::purge(&OsDisk, store, &shared.dirs(), retain).map(drop)
-}
+    /// How an attempt went, for operators and for the next one.
+    fn note(&mut self, failure: Option<&crate::storage::Error>) {
+        if let Some(failure) = failure {
+            self.metrics.snapshot_error_count.add(1);
+            self.retry_due = Some(self.shared.clock.monotonic() + RETRY_PAUSE);
+            let failure: &dyn std::error::Error = failure;
+            error!(error = failure, "cannot write the snapshot; the log is kept, and grows; trying again");
+            return;
+        }
+        if self.retry_due.take().is_some() {
+            info!("the snapshot can be written again");
+        }
+        let durable = self.writer.store().durable();
+        if let Some(zxid) = durable.filter(|_| durable != self.durable) {
+            self.durable = durable;
+            *self.shared.last_snapshot.lock() = Some((zxid, Clock::wall_ms() / 1000));
+        }
+    }
 
-fn report(outcome: Result<()>, metrics: &Metrics) {
-    if let Err(failure) = outcome {
-        metrics.snapshot_error_count.add(1);
-        let failure: &dyn std::error::Error = &failure;
-        error!(error = failure, "cannot write the snapshot; the log is kept, and grows");
+    fn purge_if_due(&mut self, now: Duration) {
+        let Some(due) = self.purge_due else { return };
+        let Some(interval) = self.shared.config.storage.purge.interval else { return };
+        let makes_room = self.shared.is_disk_short() && due + MAKE_ROOM_PAUSE <= now + interval;
+        if due <= now || makes_room {
+            self.purge_due = Some(now + interval);
+            self.remove_old();
+        }
+    }
+
+    /// On a full disk, nothing may be left to set a snapshot aside; old files go all the same.
+    fn remove_old(&mut self) {
+        self.flush();
+        if !self.writer.has_failed() {
+            let kept = self.writer.store().keep();
+            self.note(kept.as_ref().err());
+        }
+        let retain = self.shared.config.storage.purge.retain as usize;
+        let removed = purge::purge(&OsDisk, self.writer.store(), &self.shared.dirs(), retain);
+        self.note(removed.as_ref().err());
     }
 }

@@ -10,7 +10,7 @@ use tracing::info;
 use super::account;
 use super::clock::Clock;
 use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
-use crate::config::{Config, ServerId};
+use crate::config::{Config, ServerId, Storage};
 use crate::metrics::Metrics;
 use crate::node::{CutPolicy, NodeConfig, ReaperConfig};
 use crate::session::TimeoutBounds;
@@ -25,7 +25,7 @@ use crate::zab::Zxid;
 pub(super) struct Started {
     pub(super) lock: DataLock,
     pub(super) tree: Tree,
-    pub(super) store: Box<dyn SnapshotStore>,
+    pub(super) store: RocksStore,
     pub(super) log: TxnLog,
     pub(super) node_config: NodeConfig,
     pub(super) hash_seed: u64,
@@ -47,6 +47,8 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     let options = LogOptions {
         dir: dirs.logs(),
         preallocate_bytes: config.storage.preallocate_bytes,
+        // A txn can be larger than the request it comes of, but not by much.
+        ahead_bytes: 4 * u64::from(config.limits.request_bytes_max),
         file_bytes_max: config.storage.log_bytes_max,
         force_sync: config.storage.force_sync,
     };
@@ -64,7 +66,7 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     Ok(Started {
         lock,
         tree,
-        store: Box::new(store),
+        store,
         log,
         node_config: node_config(config),
         hash_seed,
@@ -106,16 +108,21 @@ fn node_config(config: &Config) -> NodeConfig {
         reconfig: config.ensemble.reconfig_enabled,
         list_closed_paths: znodes.close_session_lists_ephemerals,
         audit: config.audit,
-        cuts: CutPolicy {
-            txns_max: u64::from(config.storage.snapshot_txns),
-            log_bytes_max: config.storage.snapshot_log_bytes,
-            ..CutPolicy::default()
-        },
+        cuts: cut_policy(&config.storage),
         reaper: ReaperConfig {
             interval: znodes.container_check_interval,
             per_minute_max: znodes.containers_per_minute_max,
             never_used_max: znodes.container_never_used_max.unwrap_or_default(),
         },
+    }
+}
+
+fn cut_policy(storage: &Storage) -> CutPolicy {
+    let usual = CutPolicy::default();
+    CutPolicy {
+        txns_max: u64::from(storage.snapshot_txns),
+        log_bytes_max: storage.snapshot_log_bytes.into_iter().chain(usual.log_bytes_max).min(),
+        ..usual
     }
 }
 

@@ -33,8 +33,6 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// How many bytes can still be written below `dir`.
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Takes the lock that `path` stands for, until the value is dropped; `None` if another process has it.
     fn try_lock(&self, path: &Path) -> io::Result<Option<DiskLock>>;
 }
@@ -116,11 +114,6 @@ impl Disk for OsDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(dir)?;
-        Ok(stat.f_bavail * stat.f_frsize)
-    }
-
     fn try_lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
@@ -155,13 +148,14 @@ impl DiskFile for File {
 
     fn reserve(&self, size: u64) -> io::Result<()> {
         match rustix::fs::fallocate(self, FallocateFlags::empty(), 0, size) {
-            // A file system that cannot set room aside: we shall notice a full disk when we write.
+            // A file system that cannot set room aside: it is enough that there seems to be some.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                if self.metadata()?.len() < size {
-                    self.set_len(size)
-                } else {
-                    Ok(())
+                let more = size.saturating_sub(self.metadata()?.len());
+                let stat = rustix::fs::fstatvfs(self)?;
+                if more > stat.f_bavail.saturating_mul(stat.f_frsize) {
+                    return Err(io::ErrorKind::StorageFull.into());
                 }
+                if more > 0 { self.set_len(size) } else { Ok(()) }
             }
             other => Ok(other?),
         }

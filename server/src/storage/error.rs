@@ -88,6 +88,16 @@ pub enum Error {
         /// What it should hold.
         what: String,
     },
+    /// A whole snapshot was to take the place of another, and neither is in its place now. The next start settles
+    /// that in favour of the new one; nothing may be logged before.
+    #[error("{path}: stopped halfway between two snapshots")]
+    Halfway {
+        /// Where they are.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// RocksDB refused.
     #[error("{path}: the snapshot database failed")]
     Database {

@@ -101,6 +101,12 @@ impl SimDisk {
         self.state.lock().capacity_bytes = bytes;
     }
 
+    /// Lets the disk hold so many bytes more than it does now.
+    pub fn leave_room(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        state.capacity_bytes = Some(state.used_bytes() + bytes);
+    }
+
     /// Lets the sync after `count` more fail.
     pub fn fail_sync_after(&self, count: u64) {
         self.state.lock().syncs_until_failure = Some(count);
@@ -309,11 +315,6 @@ impl Disk for SimDisk {
         state.unsynced.clear();
         state.durable_names = state.names.clone();
         Ok(())
-    }
-
-    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        let state = self.state.lock();
-        Ok(state.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used_bytes())))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {

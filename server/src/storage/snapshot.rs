@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use crate::session::SessionId;
 use crate::tree::{Cut, ZnodeRecord};
 use crate::zab::Zxid;
@@ -38,20 +39,27 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// Moves the stored tree on to the cut's zxid.
     ///
     /// # Errors
-    /// When the disk fails.
-    fn write(&mut self, cut: Cut) -> Result<()>;
+    /// When the disk fails; then go on with [`SnapshotStore::reopen`].
+    fn write(&mut self, cut: &Cut) -> Result<()>;
 
     /// Makes durable what was written; the zxid of it.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails; then go on with [`SnapshotStore::reopen`].
     fn flush(&mut self) -> Result<Option<Zxid>>;
 
-    /// Stores a whole tree in place of what is there; `feed` gives it to the sink, in any order, the root as "" or "/". Durable when it
-    /// returns; until then, a crash leaves the old tree.
+    /// Goes back to what the disk holds, after it failed: a whole number of the cuts that were written, up to the
+    /// zxid returned.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk still fails; to be tried again.
+    fn reopen(&mut self) -> Result<Option<Zxid>>;
+
+    /// Stores a whole tree in place of what is there; `feed` gives it to the sink, in any order, the root as "" or
+    /// "/". Durable when it returns; until then, a crash leaves the old tree.
+    ///
+    /// # Errors
+    /// When the disk fails. The old tree is still there then, unless it is [`Error::Halfway`](super::Error::Halfway).
     fn replace(
         &mut self,
         head: &SnapshotHead,
@@ -86,6 +94,7 @@ pub struct MemoryStore {
     current: Option<MemoryTree>,
     durable: Option<MemoryTree>,
     kept: Vec<MemoryTree>,
+    is_full: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -99,6 +108,15 @@ impl MemoryStore {
     /// Loses what was not flushed, as a crash of the machine does.
     pub fn crash(&mut self) {
         self.current.clone_from(&self.durable);
+    }
+
+    /// Whether its disk has room for anything more.
+    pub fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    fn check_room(&self) -> Result<()> {
+        if self.is_full { Err(Error::Full { path: PathBuf::from("memory") }) } else { Ok(()) }
     }
 }
 
@@ -117,24 +135,31 @@ impl SnapshotStore for MemoryStore {
         Ok(Some(tree.head.clone()))
     }
 
-    fn write(&mut self, cut: Cut) -> Result<()> {
+    fn write(&mut self, cut: &Cut) -> Result<()> {
+        self.check_room()?;
         let tree = self.current.get_or_insert_default();
         if cut.whole {
             tree.znodes.clear();
             tree.replaced_at = Some(cut.zxid);
         }
-        for (path, record) in cut.znodes {
+        for (path, record) in &cut.znodes {
             match record {
-                Some(record) => tree.znodes.insert(path.as_str().to_owned(), record),
+                Some(record) => tree.znodes.insert(path.as_str().to_owned(), record.clone()),
                 None => tree.znodes.remove(path.as_str()),
             };
         }
-        tree.head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions };
+        tree.head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions.clone() };
         Ok(())
     }
 
     fn flush(&mut self) -> Result<Option<Zxid>> {
+        self.check_room()?;
         self.durable.clone_from(&self.current);
+        Ok(self.durable())
+    }
+
+    fn reopen(&mut self) -> Result<Option<Zxid>> {
+        self.current.clone_from(&self.durable);
         Ok(self.durable())
     }
 

@@ -52,7 +52,7 @@ pub fn export(options: &ExportOptions, out: &mut dyn Write) -> Result<()> {
         return Err(Error::refused(&dirs.snapshots(), "holds nothing to export"));
     }
     // The database moves on to the same zxid: then it is not older than what is exported here.
-    store.write(recovered.tree.take_cut())?;
+    store.write(&recovered.tree.take_cut())?;
     store.flush()?;
     let to = options.to.clone().unwrap_or_else(|| dirs.snapshots());
     disk.create_dir_all(&to).map_err(|error| Error::refused(&to, error.to_string()))?;

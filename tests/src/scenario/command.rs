@@ -12,6 +12,7 @@ use jute::proto::{
     GetChildren2Request, GetDataRequest, SetDataRequest, SetWatches, SyncRequest,
 };
 use jute::{AddWatchMode, CreateMode, Jute, Op};
+use server::node::LogRoom;
 
 /// One command.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) enum Command {
     /// Time passes.
     Wait(Duration),
     /// The disk runs short, or has room again.
-    DiskShort(bool),
+    LogRoom(LogRoom),
     /// The server stops and starts again, with the tree it had.
     Restart,
 }
@@ -57,8 +58,8 @@ pub(super) fn parse(text: &str) -> Result<Command> {
             }
         }
         "disk" => match words.next("state")? {
-            "short" => Command::DiskShort(true),
-            "roomy" => Command::DiskShort(false),
+            "short" => Command::LogRoom(LogRoom { bytes: 1 << 20, is_short: true }),
+            "roomy" => Command::LogRoom(LogRoom::AMPLE),
             state => bail!("no state of a disk: {state}"),
         },
         "restart" => Command::Restart,

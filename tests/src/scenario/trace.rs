@@ -8,7 +8,7 @@ use jute::multi::{MultiOp, MultiRequest, MultiResult};
 use jute::proto::*;
 use jute::txn::{Txn, TxnBody};
 use jute::{AddWatchMode, CreateMode, ErrorCode, EventType, Jute, Op, Reader};
-use server::node::{Action, Delivery, Event, ReplyBody, Request};
+use server::node::{Action, Delivery, Event, LogRoom, ReplyBody, Request};
 use server::session::{ConnectionId, SessionId};
 
 /// Who is who.
@@ -61,8 +61,9 @@ pub(super) fn event(event: &Event, names: &Names) -> String {
             format!("Touched {}", sessions.join(", "))
         }
         Event::Persisted(zxid) => format!("Persisted {zxid}"),
-        Event::SnapshotWritten(zxid) => format!("SnapshotWritten {zxid}"),
-        Event::DiskShort(short) => format!("DiskShort {short}"),
+        Event::SnapshotWritten { cuts } => format!("SnapshotWritten {cuts}"),
+        Event::LogRoom(LogRoom { is_short: false, .. }) => "LogRoom ample".to_owned(),
+        Event::LogRoom(LogRoom { bytes, is_short: true }) => format!("LogRoom short, {bytes} bytes left"),
         Event::Tick => "Tick".to_owned(),
     }
 }

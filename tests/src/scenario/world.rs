@@ -70,7 +70,7 @@ impl World {
     pub(super) fn arrive(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Of(who, deed) => self.on_deed(&who, deed)?,
-            Command::DiskShort(short) => self.events.push(Event::DiskShort(short)),
+            Command::LogRoom(room) => self.events.push(Event::LogRoom(room)),
             Command::Wait(time) => self.wait(time),
             Command::Restart => self.restart(),
         }

@@ -1,5 +1,6 @@
 //! The production node, log and recovery on a simulated disk, driven by one seed: clients write, the power goes at
-//! any moment or a sync fails, and what comes back is compared with what was acknowledged.
+//! any moment, a sync fails, the disk fills up and is cleared; and what comes back is compared with what was
+//! acknowledged.
 //!
 //! The checks stand outside and know nothing of the server but what it said:
 //!
@@ -7,28 +8,33 @@
 //! - *prefix*: its digest is the one announced for its zxid when that txn was made, so it is the state after a whole
 //!   number of txns, and no other;
 //! - *no zxid twice*: what is acknowledged later has a larger zxid than all that was acknowledged before;
-//! - *replay agrees*: every txn in the log finds the tree that its digest announced.
+//! - *replay agrees*: every txn in the log finds the tree that its digest announced;
+//! - *room*: the node proposes nothing that the log cannot take, and refuses nothing for want of room that is there.
 
-mod workload;
+pub(crate) mod workload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jute::Jute;
 use jute::txn::Txn;
+use jute::{ErrorCode, Jute};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use server::node::lockstep::Lockstep;
-use server::node::{CutPolicy, Delivery, Event, NodeConfig, Now};
+use server::node::{CutPolicy, Delivery, Event, LogRoom, NodeConfig, Now};
 use server::storage::{
-    DataDirs, Disk, LogOptions, MemoryStore, RecoveryOptions, SimDisk, SnapshotStore, TxnLog, recover,
+    DataDirs, Disk, LogOptions, MemoryStore, RecoveryOptions, SimDisk, SnapshotStore, SnapshotWriter, TxnLog,
+    recover,
 };
 use server::tree::Tree;
 use server::zab::Zxid;
 
 use workload::Workload;
+
+/// Txns after which the snapshot is flushed.
+const FLUSH_TXNS: u64 = 60;
 
 /// One server's life after life on one disk.
 pub struct World {
@@ -62,6 +68,10 @@ pub struct Stats {
     pub replayed: u64,
     /// Cuts that the snapshot store took.
     pub cuts: u64,
+    /// Writes refused because the disk was full.
+    pub refused: u64,
+    /// Times the snapshot store failed.
+    pub store_failures: u64,
 }
 
 impl std::ops::AddAssign for Stats {
@@ -70,6 +80,8 @@ impl std::ops::AddAssign for Stats {
         self.crashes += other.crashes;
         self.replayed += other.replayed;
         self.cuts += other.cuts;
+        self.refused += other.refused;
+        self.store_failures += other.store_failures;
     }
 }
 
@@ -90,6 +102,7 @@ enum End {
 struct Life {
     lockstep: Lockstep,
     log: TxnLog,
+    snapshots: SnapshotWriter<MemoryStore>,
 }
 
 impl World {
@@ -143,23 +156,26 @@ impl World {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         // The lock is let go at once: this world has one server.
         self.dirs.enter(&*disk, true)?;
+        // Whoever starts a server on a full disk is told so. Here, room has been made.
+        self.disk.set_capacity(None);
+        self.store.set_full(false);
         let recovered = recover(&disk, &mut self.store, &self.dirs, &RecoveryOptions::default())?;
         ensure!(recovered.stats.digest_mismatches == 0, "replay found another tree than the log announced");
         self.stats.replayed += recovered.stats.txns_loaded;
         self.check(&recovered.tree)?;
 
-        let options = LogOptions { preallocate_bytes: 64 << 10, ..LogOptions::new(self.dirs.logs()) };
+        // Small enough that the room set aside ahead of the writer is used up now and then.
+        let preallocate_bytes = 1 << self.dice.random_range(13..17);
+        let ahead_bytes = 16 << 10;
+        let options = LogOptions { preallocate_bytes, ahead_bytes, ..LogOptions::new(self.dirs.logs()) };
         let log = TxnLog::open(disk, options, &recovered.log_end)?;
-        Ok(Life { lockstep: Lockstep::new(self.config(), recovered.tree, self.now), log })
+        let snapshots = SnapshotWriter::new(std::mem::take(&mut self.store), FLUSH_TXNS);
+        Ok(Life { lockstep: Lockstep::new(self.config(), recovered.tree, self.now), log, snapshots })
     }
 
     fn config(&mut self) -> NodeConfig {
-        let cuts = CutPolicy {
-            txns_max: 40,
-            dirty_max: self.dice.random_range(5..60),
-            unwritten_max: 4,
-            ..CutPolicy::default()
-        };
+        let cuts =
+            CutPolicy { txns_max: 40, dirty_max: self.dice.random_range(5..60), ..CutPolicy::default() };
         NodeConfig { cuts, tick: Duration::from_millis(500), extended_types: false, ..NodeConfig::default() }
     }
 
@@ -186,12 +202,28 @@ impl World {
 
     /// One batch from requests to replies.
     fn batch(&mut self, life: &mut Life, workload: &mut Workload) -> Result<()> {
+        self.trouble(life)?;
         let mut deliveries = Vec::new();
         let last = self.write(life, workload, &mut deliveries)?;
         life.log.sync()?;
         life.lockstep.settle(last, &mut deliveries);
-        self.acknowledge(&deliveries, workload)?;
+        self.acknowledge(&deliveries, life.log.is_short(), workload)?;
         self.store_cuts(life)
+    }
+
+    /// Disks fill up, and are cleared.
+    fn trouble(&mut self, life: &mut Life) -> Result<()> {
+        match self.dice.random_range(0..12) {
+            0 => self.disk.leave_room(self.dice.random_range(0..100_000)),
+            1 => self.disk.set_capacity(None),
+            2 => life.snapshots.store().set_full(true),
+            3 | 4 => life.snapshots.store().set_full(false),
+            _ => {}
+        }
+        if life.log.is_short() {
+            life.log.make_room()?;
+        }
+        Ok(())
     }
 
     /// The first half of a batch: its records are in the log's buffer.
@@ -208,7 +240,23 @@ impl World {
         if life.lockstep.node.deadline().is_some_and(|due| due <= self.now.monotonic) {
             events.push(Event::Tick);
         }
-        let last = life.lockstep.step(events, deliveries);
+        let mut last = None;
+        let mut ask_again_at = u64::MAX;
+        for event in events {
+            if life.lockstep.node.log_room() <= ask_again_at {
+                self.append(life)?;
+                let room = LogRoom { bytes: life.log.room(), is_short: life.log.is_short() };
+                life.lockstep.step([Event::LogRoom(room)], deliveries);
+                ask_again_at = room.bytes / 2;
+            }
+            last = life.lockstep.step([event], deliveries).or(last);
+        }
+        self.append(life)?;
+        Ok(last)
+    }
+
+    /// There is room for whatever the node proposes.
+    fn append(&mut self, life: &mut Life) -> Result<()> {
         for record in life.lockstep.log.drain(..) {
             let txn = Txn::from_bytes(&record)?;
             let zxid = Zxid(txn.header.zxid);
@@ -217,10 +265,15 @@ impl World {
             }
             life.log.append(zxid, &record)?;
         }
-        Ok(last)
+        Ok(())
     }
 
-    fn acknowledge(&mut self, deliveries: &[Delivery], workload: &mut Workload) -> Result<()> {
+    fn acknowledge(
+        &mut self,
+        deliveries: &[Delivery],
+        disk_is_short: bool,
+        workload: &mut Workload,
+    ) -> Result<()> {
         for delivery in deliveries {
             match delivery {
                 Delivery::Connected { connection, session, .. } => workload.connected(*connection, *session),
@@ -228,6 +281,9 @@ impl World {
                     ensure!(*zxid >= self.said.acknowledged, "{zxid} after {}", self.said.acknowledged);
                     self.said.acknowledged = *zxid;
                     self.stats.acknowledged += u64::from(error.is_none());
+                    let for_room = *error == Some(ErrorCode::QuotaExceeded);
+                    ensure!(disk_is_short || !for_room, "refused for want of room, though there is some");
+                    self.stats.refused += u64::from(for_room);
                 }
                 Delivery::Answer { .. }
                 | Delivery::Notification { .. }
@@ -240,15 +296,16 @@ impl World {
 
     /// The snapshot thread's part: it may lag, and flush when it likes.
     fn store_cuts(&mut self, life: &mut Life) -> Result<()> {
-        let mut events = Vec::new();
         for cut in life.lockstep.cuts.drain(..) {
-            events.push(Event::SnapshotWritten(cut.zxid));
-            self.store.write(cut)?;
+            life.snapshots.add(cut);
             self.stats.cuts += 1;
         }
-        life.lockstep.run(events);
-        if self.dice.random_bool(0.3) {
-            self.store.flush()?;
+        match life.snapshots.advance() {
+            Ok(cuts) => drop(life.lockstep.run([Event::SnapshotWritten { cuts }])),
+            Err(_) => self.stats.store_failures += 1,
+        }
+        if life.snapshots.wants_flush() || self.dice.random_bool(0.1) {
+            self.stats.store_failures += u64::from(life.snapshots.flush().is_err());
         }
         if self.dice.random_bool(0.1) {
             life.log.roll()?;
@@ -271,13 +328,17 @@ impl World {
             }
             End::SyncFails => {}
         }
-        drop(life);
+        self.store = life.snapshots.into_store();
         // After a failed sync the system may have dropped what it could not write, so that even a mere kill loses it.
         if end == End::SyncFails || self.dice.random_bool(0.5) {
             self.disk.crash();
             self.store.crash();
         } else {
             self.disk.kill();
+            // The store may have flushed of itself what it was given. What it holds in memory is lost in any case.
+            self.store.set_full(self.dice.random_bool(0.5));
+            let _ = self.store.flush();
+            self.store.crash();
         }
         Ok(())
     }

@@ -17,23 +17,23 @@ use server::tree::Tree;
 /// Clients at the same time.
 const CLIENTS: u32 = 3;
 
-pub(super) struct Workload {
+pub(crate) struct Workload {
     dice: StdRng,
     sessions: BTreeMap<ConnectionId, SessionId>,
     xid: i32,
 }
 
 impl Workload {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { dice: StdRng::seed_from_u64(seed), sessions: BTreeMap::new(), xid: 0 }
     }
 
-    pub(super) fn connected(&mut self, connection: ConnectionId, session: SessionId) {
+    pub(crate) fn connected(&mut self, connection: ConnectionId, session: SessionId) {
         self.sessions.insert(connection, session);
     }
 
     /// What arrives in one batch.
-    pub(super) fn events(&mut self, tree: &Tree) -> Vec<Event> {
+    pub(crate) fn events(&mut self, tree: &Tree) -> Vec<Event> {
         let mut events: Vec<_> = (0..CLIENTS)
             .map(|slot| ConnectionId { shard: 0, slot, generation: 0 })
             .filter(|connection| !self.sessions.contains_key(connection))

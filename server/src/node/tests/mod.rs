@@ -1,3 +1,4 @@
+mod full_disk;
 mod multi;
 mod replay;
 mod sessions;

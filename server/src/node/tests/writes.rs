@@ -376,21 +376,6 @@ fn a_sync_is_answered_in_its_turn() {
 }
 
 #[test]
-fn a_full_disk_refuses_what_grows_and_nothing_else() {
-    let mut world = World::new();
-    let client = world.client();
-    world.create(&client, "/a").unwrap();
-    world.create(&client, "/b").unwrap();
-    world.server.run([Event::DiskShort(true)]);
-    assert_eq!(refused(world.create(&client, "/c")), ErrorCode::QuotaExceeded);
-    assert_eq!(refused(world.create(&client, "/a")), ErrorCode::NodeExists);
-    assert_eq!(refused(world.set_data(&client, "/a", -1)), ErrorCode::QuotaExceeded);
-    world.delete(&client, "/b", -1).unwrap();
-    world.server.run([Event::DiskShort(false)]);
-    world.create(&client, "/c").unwrap();
-}
-
-#[test]
 fn hard_quotas_are_kept_where_they_are_enforced() {
     for enforce_quota in [false, true] {
         let mut world = World::with(NodeConfig { enforce_quota, ..NodeConfig::default() });

@@ -81,6 +81,7 @@ impl Prep<'_> {
         let acl = self.config.schemes.resolve(asked.acl, self.identities)?;
         let mut znode = self.find(&asked.path)?;
         self.check_acl(&znode, perms::ADMIN)?;
+        self.check_room()?;
         let version = next_version(znode.stat.aversion, asked.version)?;
 
         znode.stat.aversion = version;

@@ -17,7 +17,7 @@ use jute::{DecodeError, ErrorCode, Jute, Op};
 
 use super::pending::{Foreseen, Outlook};
 use crate::metrics::Traffic;
-use crate::node::NodeConfig;
+use crate::node::{LogRoom, NodeConfig};
 use crate::session::SessionId;
 use crate::tree::path;
 use crate::tree::quota::Over;
@@ -69,8 +69,8 @@ pub(crate) struct Prep<'a> {
     pub(crate) identities: &'a [Id],
     pub(crate) zxid: i64,
     pub(crate) time_ms: i64,
-    /// The disk is short of room: what grows the tree is refused.
-    pub(crate) disk_short: bool,
+    /// What the log can take. While it is short, what grows the tree is refused.
+    pub(crate) room: LogRoom,
     /// Of a multi: as which operations its parts are answered. Their txns may be of another type.
     pub(crate) parts: Vec<Op>,
     /// Where refusals by a quota are noted.
@@ -125,7 +125,7 @@ impl Prep<'_> {
     }
 
     fn check_room(&self) -> Result<(), ErrorCode> {
-        if self.disk_short { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
+        if self.room.is_short { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
     }
 }
 

@@ -16,21 +16,26 @@ impl Prep<'_> {
         }
         self.outlook.pending().begin();
         let mut txns = Vec::with_capacity(asked.ops.len());
-        let mut failed = false;
+        let mut failed = None;
         for part in asked.ops {
-            if failed {
+            if failed.is_some() {
                 txns.push(refusal(ErrorCode::RuntimeInconsistency));
                 continue;
             }
             txns.push(self.part(part).unwrap_or_else(|error| {
-                failed = true;
+                failed = Some(error);
                 refusal(error)
             }));
         }
-        if failed {
-            self.outlook.pending().roll_back();
-        } else {
-            self.outlook.pending().keep();
+        match failed {
+            Some(error) => {
+                self.outlook.pending().roll_back();
+                // The log has no room for what did not happen.
+                if self.room.is_short {
+                    return Err(error);
+                }
+            }
+            None => self.outlook.pending().keep(),
         }
         Ok(TxnBody::Multi(MultiTxn { txns }))
     }

@@ -1,5 +1,8 @@
 //! The end of a session.
 
+use std::collections::BTreeSet;
+
+use jute::Ustring;
 use jute::txn::{CloseSessionTxn, TxnBody};
 
 use super::{Prep, parent_of};
@@ -19,7 +22,13 @@ impl Prep<'_> {
                 self.outlook.remove(path.clone(), &znode);
             }
         }
-        let listed = CloseSessionTxn { paths_to_delete: doomed.into_iter().collect() };
-        TxnBody::CloseSession(self.config.list_closed_paths.then_some(listed))
+        let list = self.config.list_closed_paths && !self.room.is_short && self.fits(&doomed);
+        TxnBody::CloseSession(list.then(|| CloseSessionTxn { paths_to_delete: doomed.into_iter().collect() }))
+    }
+
+    /// Replicas know the session's ephemerals themselves: better no list than one that no log has room for.
+    fn fits(&self, paths: &BTreeSet<Ustring>) -> bool {
+        let bytes: usize = paths.iter().map(|path| path.len() + size_of::<u32>()).sum();
+        bytes as u64 <= self.room.bytes / 2
     }
 }

@@ -94,7 +94,7 @@ impl Server {
 
     fn cut(&mut self) {
         let cut = self.tree.take_cut();
-        self.store.write(cut).unwrap();
+        self.store.write(&cut).unwrap();
     }
 }
 

@@ -15,7 +15,7 @@ mod replace;
 #[cfg(feature = "fuzzing")]
 pub use codec::fuzz_database_records;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,11 +46,11 @@ const BACKGROUND_BYTES_PER_SECOND: i64 = 64 << 20;
 /// A database of snapshots, in the directory it was opened with: `db` in there, and copies set aside.
 pub struct RocksStore {
     dir: PathBuf,
-    /// `None` only while a whole tree takes the place of the old.
+    /// `None` while a whole tree takes the place of the old, and if it could not be opened again after a failure.
     db: Option<DB>,
     written: Option<SnapshotHead>,
-    /// Cuts that could not be written, such as to a full disk: what comes later must not overtake them.
-    backlog: VecDeque<Cut>,
+    /// Of what was written, all is durable.
+    flushed: bool,
     durable: Option<Zxid>,
     replaced_at: Option<Zxid>,
     sessions: BTreeMap<SessionId, i32>,
@@ -80,29 +80,38 @@ impl RocksStore {
             warn!(%zxid, path = %copy.display(), "no database, taking the newest that was set aside");
             restore(&copy, dir)?;
         }
-        let path = dir.join("db");
-        let db = open_database(&path)?;
         let mut store = Self {
             dir: dir.to_owned(),
-            db: Some(db),
+            db: None,
             written: None,
-            backlog: VecDeque::new(),
+            flushed: true,
             durable: None,
             replaced_at: None,
             sessions: BTreeMap::new(),
         };
-        store.written = store.read_head()?;
-        store.durable = store.written.as_ref().map(|head| head.zxid);
-        store.sessions = store.written.iter().flat_map(|head| head.sessions.iter().copied()).collect();
+        store.open_as_it_is()?;
         Ok(store)
+    }
+
+    /// Opens the database, and knows what is in it.
+    fn open_as_it_is(&mut self) -> Result<()> {
+        let db = open_database(&self.path())?;
+        let head = self.read_head(&db)?;
+        self.durable = head.as_ref().map(|head| head.zxid);
+        self.sessions = head.iter().flat_map(|head| head.sessions.iter().copied()).collect();
+        self.written = head;
+        self.flushed = true;
+        self.db = Some(db);
+        Ok(())
     }
 
     fn path(&self) -> PathBuf {
         self.dir.join("db")
     }
 
-    fn db(&self) -> &DB {
-        self.db.as_ref().expect("closed only inside `replace`, which opens it again or fails for good")
+    fn db(&self) -> Result<&DB> {
+        let closed = || Error::refused(&self.path(), "is closed since it failed");
+        self.db.as_ref().ok_or_else(closed)
     }
 
     fn failed(&self) -> impl Fn(rocksdb::Error) -> Error + use<> {
@@ -113,15 +122,15 @@ impl RocksStore {
         }
     }
 
-    fn read_head(&mut self) -> Result<Option<SnapshotHead>> {
-        let Some(value) = self.db().get(HEAD_KEY).map_err(self.failed())? else {
+    fn read_head(&mut self, db: &DB) -> Result<Option<SnapshotHead>> {
+        let Some(value) = db.get(HEAD_KEY).map_err(self.failed())? else {
             return Ok(None);
         };
         let (zxid, digest, replaced_at) =
             decode_head(&value).ok_or_else(|| damaged(&self.path(), "its head is of an unknown format"))?;
         self.replaced_at = replaced_at;
         let mut sessions = Vec::new();
-        let mut rows = self.db().raw_iterator_cf(family(self.db(), SESSIONS));
+        let mut rows = db.raw_iterator_cf(family(db, SESSIONS));
         rows.seek_to_first();
         while let Some((key, value)) = rows.item() {
             let session = key.try_into().map(i64::from_be_bytes);
@@ -136,26 +145,9 @@ impl RocksStore {
         Ok(Some(SnapshotHead { zxid, digest, sessions }))
     }
 
-    fn write_backlog(&mut self) -> Result<()> {
-        while let Some(cut) = self.backlog.pop_front() {
-            if let Err(error) = self.write_cut(&cut) {
-                self.backlog.push_front(cut);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn write_cut(&mut self, cut: &Cut) -> Result<()> {
-        if cut.whole {
-            return self.replace(&head_of(cut), &mut |sink| {
-                let mut znodes =
-                    cut.znodes.iter().filter_map(|(path, record)| Some((path, record.as_ref()?)));
-                znodes.try_for_each(|(path, record)| sink(path, record))
-            });
-        }
+    fn batch_of(&self, db: &DB, cut: &Cut) -> WriteBatch {
         let mut batch = WriteBatch::default();
-        let znodes = family(self.db(), ZNODES);
+        let znodes = family(db, ZNODES);
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for (path, record) in &cut.znodes {
             codec::encode_path(path, &mut key);
@@ -166,25 +158,21 @@ impl RocksStore {
                 batch.delete_cf(znodes, &key);
             }
         }
-        let sessions = self.batch_sessions(&cut.sessions, &mut batch);
         batch.put(HEAD_KEY, encode_head(cut.zxid, cut.digest, self.replaced_at));
-        self.db().write_without_wal(batch).map_err(self.failed())?;
-        self.sessions = sessions;
-        self.written = Some(head_of(cut));
-        Ok(())
+        batch
     }
 
     /// Adds to the batch what is different about the sessions; what they are then.
-    fn batch_sessions(&self, now: &[(SessionId, i32)], batch: &mut WriteBatch) -> BTreeMap<SessionId, i32> {
-        let now: BTreeMap<_, _> = now.iter().copied().collect();
-        let families = family(self.db(), SESSIONS);
+    fn batch_sessions(&self, db: &DB, cut: &Cut, batch: &mut WriteBatch) -> BTreeMap<SessionId, i32> {
+        let now: BTreeMap<_, _> = cut.sessions.iter().copied().collect();
+        let family = family(db, SESSIONS);
         for (session, timeout_ms) in &now {
             if self.sessions.get(session) != Some(timeout_ms) {
-                batch.put_cf(families, session.0.to_be_bytes(), timeout_ms.to_be_bytes());
+                batch.put_cf(family, session.0.to_be_bytes(), timeout_ms.to_be_bytes());
             }
         }
         for session in self.sessions.keys().filter(|session| !now.contains_key(session)) {
-            batch.delete_cf(families, session.0.to_be_bytes());
+            batch.delete_cf(family, session.0.to_be_bytes());
         }
         now
     }
@@ -199,25 +187,42 @@ impl SnapshotStore for RocksStore {
         let Some(head) = &self.written else {
             return Ok(None);
         };
-        load::load(self.db(), &self.path(), visit)?;
+        load::load(self.db()?, &self.path(), visit)?;
         Ok(Some(head.clone()))
     }
 
-    fn write(&mut self, cut: Cut) -> Result<()> {
+    fn write(&mut self, cut: &Cut) -> Result<()> {
         if cut.whole {
-            self.backlog.clear();
+            return self.replace(&head_of(cut), &mut |sink| {
+                let mut znodes =
+                    cut.znodes.iter().filter_map(|(path, record)| Some((path, record.as_ref()?)));
+                znodes.try_for_each(|(path, record)| sink(path, record))
+            });
         }
-        self.backlog.push_back(cut);
-        self.write_backlog()
+        let db = self.db()?;
+        let mut batch = self.batch_of(db, cut);
+        let sessions = self.batch_sessions(db, cut, &mut batch);
+        db.write_without_wal(batch).map_err(self.failed())?;
+        self.sessions = sessions;
+        self.written = Some(head_of(cut));
+        self.flushed = false;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<Option<Zxid>> {
-        self.write_backlog()?;
-        let written = self.written.as_ref().map(|head| head.zxid);
-        if written != self.durable {
-            flush(self.db()).map_err(self.failed())?;
-            self.durable = written;
+        if !self.flushed {
+            flush(self.db()?).map_err(self.failed())?;
+            self.flushed = true;
+            self.durable = self.written.as_ref().map(|head| head.zxid);
         }
+        Ok(self.durable)
+    }
+
+    fn reopen(&mut self) -> Result<Option<Zxid>> {
+        self.db = None;
+        settle_replacement(&self.dir)?;
+        self.open_as_it_is()?;
+        info!(zxid = ?self.durable, "the snapshot database was opened again");
         Ok(self.durable)
     }
 
@@ -228,12 +233,9 @@ impl SnapshotStore for RocksStore {
     ) -> Result<()> {
         replace::build(&self.dir.join("db.new"), head, feed)?;
         self.db = None;
-        complete_replacement(&self.dir)?;
-        self.db = Some(open_database(&self.path())?);
-        self.sessions = head.sessions.iter().copied().collect();
-        self.written = Some(head.clone());
-        self.durable = Some(head.zxid);
-        self.replaced_at = Some(head.zxid);
+        put_away(&self.dir)?;
+        let completed = complete_replacement(&self.dir).and_then(|()| self.open_as_it_is());
+        completed.map_err(|error| Error::Halfway { path: self.dir.clone(), source: Box::new(error) })?;
         info!(zxid = %head.zxid, "whole snapshot written");
         Ok(())
     }
@@ -252,7 +254,7 @@ impl SnapshotStore for RocksStore {
         }
         let unfinished = self.dir.join("db.tmp");
         remove_dir(&unfinished)?;
-        Checkpoint::new(self.db())
+        Checkpoint::new(self.db()?)
             .and_then(|checkpoint| checkpoint.create_checkpoint(&unfinished))
             .map_err(self.failed())?;
         fs::rename(&unfinished, &copy).during("rename", &copy)?;
@@ -295,12 +297,17 @@ fn restore(copy: &Path, dir: &Path) -> Result<()> {
     sync_dir(dir)
 }
 
-/// Puts `db.new` in the place of `db`. A crash in between is settled when the store is opened.
-fn complete_replacement(dir: &Path) -> Result<()> {
-    let (old, new, current) = (dir.join("db.old"), dir.join("db.new"), dir.join("db"));
+/// Makes place for `db.new`. If that fails, the old database is still where it was.
+fn put_away(dir: &Path) -> Result<()> {
+    let (old, current) = (dir.join("db.old"), dir.join("db"));
     remove_dir(&old)?;
     sync_dir(dir)?;
-    fs::rename(&current, &old).during("rename", &current)?;
+    fs::rename(&current, &old).during("rename", &current)
+}
+
+/// Puts `db.new` where `db` was. A crash in between is settled when the store is opened.
+fn complete_replacement(dir: &Path) -> Result<()> {
+    let (old, new, current) = (dir.join("db.old"), dir.join("db.new"), dir.join("db"));
     fs::rename(&new, &current).during("rename", &new)?;
     sync_dir(dir)?;
     remove_dir(&old)

@@ -60,9 +60,9 @@ fn cuts_move_the_tree_on_and_come_back_in_the_order_of_a_walk() {
     assert_eq!(content(&store), (None, vec![]));
 
     store
-        .write(cut(1, &[("/", Some("")), ("/a-b", Some("1")), ("/a", Some("2")), ("/a/c", Some("3"))]))
+        .write(&cut(1, &[("/", Some("")), ("/a-b", Some("1")), ("/a", Some("2")), ("/a/c", Some("3"))]))
         .unwrap();
-    store.write(cut(5, &[("/a/c", None), ("/a/d", Some("4")), ("/a", Some("5"))])).unwrap();
+    store.write(&cut(5, &[("/a/c", None), ("/a/d", Some("4")), ("/a", Some("5"))])).unwrap();
     store.flush().unwrap();
     drop(store);
 
@@ -78,9 +78,9 @@ fn cuts_move_the_tree_on_and_come_back_in_the_order_of_a_walk() {
 fn a_crash_leaves_the_tree_as_of_the_last_flush() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = RocksStore::open(dir.path()).unwrap();
-    store.write(cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
+    store.write(&cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
     assert_eq!(store.flush().unwrap(), Some(Zxid(1)));
-    store.write(cut(2, &[("/a", Some("2")), ("/b", Some("2"))])).unwrap();
+    store.write(&cut(2, &[("/a", Some("2")), ("/b", Some("2"))])).unwrap();
     assert_eq!(store.durable(), Some(Zxid(1)));
 
     let (_dir, after) = crashed(&store);
@@ -92,10 +92,10 @@ fn a_crash_leaves_the_tree_as_of_the_last_flush() {
 fn a_whole_tree_takes_the_place_of_the_old_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = RocksStore::open(dir.path()).unwrap();
-    store.write(cut(1, &[("/", Some("")), ("/old", Some("1"))])).unwrap();
+    store.write(&cut(1, &[("/", Some("")), ("/old", Some("1"))])).unwrap();
     let whole = Cut { whole: true, ..cut(9, &[("/z", Some("1")), ("/", Some("")), ("/new", Some("2"))]) };
-    store.write(whole).unwrap();
-    store.write(cut(10, &[("/z", Some("3"))])).unwrap();
+    store.write(&whole).unwrap();
+    store.write(&cut(10, &[("/z", Some("3"))])).unwrap();
     store.flush().unwrap();
     drop(store);
 
@@ -111,7 +111,7 @@ fn a_replacement_that_was_interrupted_is_completed_or_undone() {
     for (renamed, expected) in [(false, 1), (true, 9)] {
         let dir = tempfile::tempdir().unwrap();
         let mut store = RocksStore::open(dir.path()).unwrap();
-        store.write(whole(1)).unwrap();
+        store.write(&whole(1)).unwrap();
         let head = SnapshotHead { zxid: Zxid(9), ..SnapshotHead::default() };
         replace::build(&dir.path().join("db.new"), &head, &mut |sink| sink("/", &record(9, ""))).unwrap();
         drop(store);
@@ -123,16 +123,61 @@ fn a_replacement_that_was_interrupted_is_completed_or_undone() {
 }
 
 #[test]
+fn a_whole_tree_that_cannot_be_built_leaves_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    store.write(&cut(1, &[("/", Some("")), ("/old", Some("1"))])).unwrap();
+    let head = SnapshotHead { zxid: Zxid(9), ..SnapshotHead::default() };
+    let full = || Error::Full { path: dir.path().to_owned() };
+    store.replace(&head, &mut |_| Err(full())).unwrap_err();
+    store.write(&cut(2, &[("/old", Some("2"))])).unwrap();
+    assert_eq!(content(&store).1, znodes(&[("/", ""), ("/old", "2")]));
+}
+
+#[test]
+fn after_a_failure_the_store_goes_on_with_what_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    store.write(&cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
+    store.flush().unwrap();
+    let (place, away) = (dir.path().join("db"), dir.path().join("away"));
+    fs::rename(&place, &away).unwrap();
+    fs::write(&place, "no directory").unwrap();
+    store.reopen().unwrap_err();
+    store.write(&cut(2, &[("/a", Some("2"))])).unwrap_err();
+    store.flush().unwrap();
+    store.keep().unwrap_err();
+
+    fs::remove_file(&place).unwrap();
+    fs::rename(&away, &place).unwrap();
+    assert_eq!(store.reopen().unwrap(), Some(Zxid(1)));
+    store.write(&cut(2, &[("/a", Some("2"))])).unwrap();
+    assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "2")]));
+}
+
+#[test]
+fn a_second_cut_at_one_zxid_is_flushed_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    for data in ["1", "2"] {
+        store.write(&cut(1, &[("/", Some("")), ("/a", Some(data))])).unwrap();
+        store.flush().unwrap();
+    }
+    let (_dir, after) = crashed(&store);
+    assert_eq!(content(&after).1, znodes(&[("/", ""), ("/a", "2")]));
+}
+
+#[test]
 fn trees_set_aside_outlive_the_database_up_to_their_number() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = RocksStore::open(dir.path()).unwrap();
     for zxid in 1..=5 {
-        store.write(cut(zxid, &[("/", Some("")), ("/a", Some(&zxid.to_string()))])).unwrap();
+        store.write(&cut(zxid, &[("/", Some("")), ("/a", Some(&zxid.to_string()))])).unwrap();
         store.keep().unwrap();
     }
     store.release_before(Zxid(3)).unwrap();
     assert_eq!(store.kept().unwrap(), [Zxid(3), Zxid(4), Zxid(5)]);
-    store.write(cut(6, &[("/a", Some("6"))])).unwrap();
+    store.write(&cut(6, &[("/a", Some("6"))])).unwrap();
     store.flush().unwrap();
     drop(store);
 
@@ -147,7 +192,7 @@ fn damage_is_refused_with_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = RocksStore::open(dir.path()).unwrap();
     let data = "x".repeat(1000);
-    store.write(cut(1, &[("/", Some("")), ("/a", Some(&data))])).unwrap();
+    store.write(&cut(1, &[("/", Some("")), ("/a", Some(&data))])).unwrap();
     store.flush().unwrap();
     drop(store);
 

@@ -90,6 +90,11 @@ fn checksum(payload: &[u8]) -> u32 {
     simd_adler32::adler32(&payload)
 }
 
+/// How many bytes of the log the record of `payload` takes.
+pub(crate) fn framed_len(payload: &[u8]) -> u64 {
+    (payload.len() + FRAME_BYTES) as u64
+}
+
 /// Appends the record of `payload` to `out`.
 pub(crate) fn frame(payload: &[u8], out: &mut Vec<u8>) {
     let length = u32::try_from(payload.len()).expect("a record is far below 4 GiB: requests are bounded");

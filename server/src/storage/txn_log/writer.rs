@@ -18,6 +18,10 @@ static ZEROS: [u8; ZERO_STEP_BYTES as usize] = [0; ZERO_STEP_BYTES as usize];
 pub const FILE_BYTES_MAX: u64 = 128 << 20;
 /// A batch's buffer that has grown beyond this is given back.
 const BATCH_BYTES_KEPT: usize = 4 << 20;
+/// Without `forceSync`, so much stays unsynced at most: far less than what the reader takes for one torn write.
+const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
+/// On a disk that is nearly full, the first file may be so much smaller than `preallocate_bytes`.
+const FIRST_FILE_PARTS: u64 = 64;
 /// The next file before it has a name. Neither ZooKeeper nor [`log_files`] take it for a log.
 const SPARE_NAME: &str = "preallocated.tmp";
 
@@ -26,8 +30,10 @@ const SPARE_NAME: &str = "preallocated.tmp";
 pub struct LogOptions {
     /// `<dataLogDir>/version-2`.
     pub dir: PathBuf,
-    /// `preAllocSize`: how much room is set aside at once, and always kept ahead of the writer to a quarter.
+    /// `preAllocSize`: how much room is set aside at once.
     pub preallocate_bytes: u64,
+    /// At least so much of it, and a quarter of `preallocate_bytes`, is always ahead of the writer.
+    pub ahead_bytes: u64,
     /// `txnLogSizeLimitInKb`: a file that has become larger is followed by a new one. Unless configured, that
     /// is at [`FILE_BYTES_MAX`], since what is purged is whole files.
     pub file_bytes_max: Option<u64>,
@@ -39,7 +45,17 @@ impl LogOptions {
     /// ZooKeeper's defaults, in `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), preallocate_bytes: 64 << 20, file_bytes_max: None, force_sync: true }
+        Self {
+            dir: dir.into(),
+            preallocate_bytes: 64 << 20,
+            ahead_bytes: 0,
+            file_bytes_max: None,
+            force_sync: true,
+        }
+    }
+
+    fn ahead(&self) -> u64 {
+        self.ahead_bytes.max(self.preallocate_bytes / 4)
     }
 }
 
@@ -72,6 +88,8 @@ struct Segment {
     zeroed: u64,
     /// Up to here the file system has promised room.
     reserved: u64,
+    /// Written, but not synced: only ever so without `forceSync`.
+    unsynced: u64,
     /// Its name may not be on the disk yet.
     unnamed: bool,
 }
@@ -157,12 +175,13 @@ impl TxnLog {
     pub fn roll(&mut self) -> Result<()> {
         assert!(self.batch.is_empty(), "a file ends with a sync");
         if self.spare.is_none() {
-            self.prepare_spare()?;
+            self.prepare_spare(self.options.preallocate_bytes)?;
         }
         // Without room for a new file, the old one must do.
         if self.spare.is_some()
-            && let Some(segment) = self.current.take()
+            && let Some(mut segment) = self.current.take()
         {
+            segment.sync(&*self.disk, &self.options.dir)?;
             segment.file.resize(segment.written).during("cut", &segment.path)?;
         }
         Ok(())
@@ -209,11 +228,32 @@ impl TxnLog {
         self.current.as_ref().map_or(0, |segment| segment.written)
     }
 
-    /// The disk had no room to set aside ahead of the writer. What was set aside before, at least a quarter of
-    /// `preallocate_bytes` at the time, still takes txns: it is for what makes room, such as deletions.
+    /// The disk had no room to set aside ahead of the writer. What was set aside before still takes txns: it is
+    /// for what makes room, such as deletions.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.short
+    }
+
+    /// So many bytes, framing included, can be appended for certain. Unless the log is short, that is at least
+    /// [`LogOptions::ahead_bytes`] after each append.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let segment = self.current.as_ref().or(self.spare.as_ref());
+        segment
+            .map_or(0, |segment| segment.reserved - segment.written)
+            .saturating_sub(self.batch.len() as u64)
+    }
+
+    /// Makes durable what was written without `forceSync`.
+    ///
+    /// # Errors
+    /// When the disk fails; the log is then of no further use.
+    pub fn sync_written(&mut self) -> Result<()> {
+        let Some(segment) = &mut self.current else { return Ok(()) };
+        let outcome = segment.sync(&*self.disk, &self.options.dir);
+        self.failed |= outcome.is_err();
+        outcome
     }
 
     /// Tries to set room aside, if there is too little; then see [`TxnLog::is_short`].
@@ -223,7 +263,7 @@ impl TxnLog {
     pub fn make_room(&mut self) -> Result<()> {
         self.short = false;
         if self.current.is_none() && self.spare.is_none() {
-            self.prepare_spare()?;
+            self.prepare_first()?;
         }
         let wanted = self.batch.len() as u64;
         match self.reserve(wanted) {
@@ -237,7 +277,7 @@ impl TxnLog {
             return Ok(());
         }
         if self.spare.is_none() {
-            self.prepare_spare()?;
+            self.prepare_first()?;
         }
         let Some(mut segment) = self.spare.take() else {
             return Err(Error::Full { path: self.options.dir.clone() });
@@ -250,14 +290,26 @@ impl TxnLog {
         Ok(())
     }
 
+    /// Makes the first file: if there is no room for all of it, a smaller one.
+    fn prepare_first(&mut self) -> Result<()> {
+        let mut size = self.options.preallocate_bytes;
+        let smallest = (size / FIRST_FILE_PARTS).max(HEADER_BYTES);
+        while self.spare.is_none() && size >= smallest {
+            self.prepare_spare(size)?;
+            size /= 4;
+        }
+        Ok(())
+    }
+
     /// Makes the file after the current one. Without room for it, there is none, and the log is short.
-    fn prepare_spare(&mut self) -> Result<()> {
+    fn prepare_spare(&mut self, size: u64) -> Result<()> {
         let path = self.options.dir.join(SPARE_NAME);
-        match Segment::create(&*self.disk, path, self.options.preallocate_bytes) {
+        match Segment::create(&*self.disk, path, size) {
             Ok(segment) => self.spare = Some(segment),
             Err(Error::Full { path }) => {
-                self.note_short(&path);
-                let _ = self.disk.remove(&self.options.dir.join(SPARE_NAME));
+                self.short = true;
+                // It may not even be there. If it stays, the next attempt empties it.
+                let _ = self.disk.remove(&path);
             }
             Err(error) => return Err(error),
         }
@@ -268,46 +320,35 @@ impl TxnLog {
         self.reserve(self.batch.len() as u64)
     }
 
-    /// Sees to it that `bytes` fit behind what is written, and tries for a quarter more than that.
+    /// Sees to it that `bytes` fit behind what is written, and tries for what is to be ahead of that.
     fn reserve(&mut self, bytes: u64) -> Result<()> {
-        let unit = self.options.preallocate_bytes;
+        let (unit, ahead) = (self.options.preallocate_bytes, self.options.ahead());
         let Some(segment) = self.current.as_mut().or(self.spare.as_mut()) else {
             return if bytes == 0 { Ok(()) } else { Err(Error::Full { path: self.options.dir.clone() }) };
         };
         let end = segment.written + bytes;
-        if end + unit / 4 <= segment.reserved {
+        if end + ahead <= segment.reserved {
             return Ok(());
         }
         if self.short && end <= segment.reserved {
             return Ok(()); // `make_room` tries again, not every append.
         }
-        match segment.reserve(end + unit) {
+        match segment.reserve(end + unit.max(ahead)) {
             Err(Error::Full { path }) => {
                 let fits = end <= segment.reserved;
-                self.note_short(&path);
+                self.short = true;
                 if fits { Ok(()) } else { Err(Error::Full { path }) }
             }
             other => other,
         }
     }
 
-    fn note_short(&mut self, path: &Path) {
-        if !self.short {
-            warn!(path = %path.display(), "no room to set aside for the log");
-        }
-        self.short = true;
-    }
-
     fn write_batch(&mut self) -> Result<()> {
         let segment = self.current.as_mut().expect("a batch has records, and append opened a file for them");
         segment.write(&self.batch)?;
-        if self.options.force_sync {
-            segment.file.sync().during("sync", &segment.path)?;
-            if segment.unnamed {
-                self.disk.sync_dir(&self.options.dir).during("sync", &self.options.dir)?;
-            }
+        if self.options.force_sync || segment.unsynced > UNSYNCED_BYTES_MAX {
+            segment.sync(&*self.disk, &self.options.dir)?;
         }
-        segment.unnamed = false;
         self.batch.clear();
         self.batch.shrink_to(BATCH_BYTES_KEPT);
         Ok(())
@@ -317,8 +358,15 @@ impl TxnLog {
 impl Segment {
     fn create(disk: &dyn Disk, path: PathBuf, preallocate_bytes: u64) -> Result<Self> {
         let file = disk.create(&path).during("create", &path)?;
-        let mut segment =
-            Self { file, path, written: HEADER_BYTES, zeroed: HEADER_BYTES, reserved: 0, unnamed: true };
+        let mut segment = Self {
+            file,
+            path,
+            written: HEADER_BYTES,
+            zeroed: HEADER_BYTES,
+            reserved: 0,
+            unsynced: 0,
+            unnamed: true,
+        };
         segment.reserve(preallocate_bytes.max(HEADER_BYTES))?;
         segment.file.write_at(0, &header()).during("write", &segment.path)?;
         segment.zero_ahead(HEADER_BYTES)?;
@@ -352,6 +400,19 @@ impl Segment {
         self.zero_ahead(end)?;
         self.file.write_at(self.written, batch).during("write", &self.path)?;
         self.written = end;
+        self.unsynced += batch.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self, disk: &dyn Disk, dir: &Path) -> Result<()> {
+        if self.unsynced > 0 {
+            self.file.sync().during("sync", &self.path)?;
+            self.unsynced = 0;
+        }
+        if self.unnamed {
+            disk.sync_dir(dir).during("sync", dir)?;
+            self.unnamed = false;
+        }
         Ok(())
     }
 }
@@ -365,9 +426,10 @@ fn cut(disk: &dyn Disk, dir: &Path, path: &Path, offset: u64) -> Result<()> {
     let file = disk.open(path).during("open", path)?;
     if file.size().during("read", path)? > offset {
         file.resize(offset).during("cut", path)?;
-        file.sync().during("sync", path)?;
     }
-    Ok(())
+    // Even if there was nothing to cut: what a killed server wrote last may not be on the disk yet, and what comes
+    // after it soon will be.
+    file.sync().during("sync", path)
 }
 
 /// Removes all txns after `zxid` from the log in `dir`.
