@@ -13,7 +13,9 @@ use jute::txn::Txn;
 use jute::{Jute, Op, OpKind, Reader as RecordReader};
 use parking_lot::Mutex;
 use server::auth::Schemes;
-use server::node::{Action, CutPolicy, Delivery, Event, Node, NodeConfig, Now, ReaperConfig, Request};
+use server::node::{
+    Action, CutPolicy, Delivery, Event, LogRoom, Node, NodeConfig, Now, ReaperConfig, Request,
+};
 use server::pipeline::read::{self, Reader};
 use server::session::{ConnectionId, SessionId};
 use server::tree::{Tree, TreeOptions};
@@ -120,8 +122,8 @@ impl Play {
             2 => self.leave(who),
             3 => self.touch(who),
             4 => self.pass(input),
-            5 => self.step(Event::DiskShort(choice >> 4 == 0)),
-            6 => self.step(Event::SnapshotWritten(self.tree.last_zxid())),
+            5 => self.step(Event::LogRoom(room(choice >> 4))),
+            6 => self.step(Event::SnapshotWritten { cuts: 1 }),
             7 => self.settle(input.byte()),
             8 => self.clients[who].identities = identities(input.byte()),
             9 => self.ask_anything(who, input),
@@ -367,4 +369,12 @@ fn contents(tree: &Tree) -> Vec<String> {
     });
     all.sort();
     all
+}
+
+/// From a disk with room for all to one with none.
+fn room(choice: u8) -> LogRoom {
+    match choice {
+        0 => LogRoom::AMPLE,
+        choice => LogRoom { bytes: u64::from(choice - 1) * 100, is_short: true },
+    }
 }
