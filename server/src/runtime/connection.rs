@@ -1,7 +1,6 @@
 //! Stops 1 and 9 of [the life of a write](crate): one client's connection. What arrives becomes answers (reads),
 //! events (writes), or has to wait its turn; what the node delivers becomes bytes. ZooKeeper's `NIOServerCnxn`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -12,7 +11,7 @@ use jute::data::Id;
 use jute::frame::FrameCodec;
 use jute::proto::{AuthPacket, RequestHeader, SetSaslResponse};
 use jute::{ErrorCode, Jute, Op, Reader as FrameReader};
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 use tracing::{debug, warn};
 
 use super::audit::Audited;
@@ -49,7 +48,7 @@ const IDENTITIES_MAX: usize = 100;
 #[doc(alias = "ServerCnxn")]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) stream: Rc<TcpStream>,
+    pub(super) output: OwnedWriteHalf,
     pub(super) stats: Arc<ConnectionStats>,
     pub(super) stage: Stage,
     /// Its address, and what it has proven since.
@@ -211,11 +210,11 @@ impl Breach {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, stream: Rc<TcpStream>, stats: Arc<ConnectionStats>) -> Self {
+    pub(super) fn new(id: ConnectionId, output: OwnedWriteHalf, stats: Arc<ConnectionStats>) -> Self {
         let address = crate::auth::identity_of(stats.peer.ip());
         Self {
             id,
-            stream,
+            output,
             stats,
             stage: Stage::Fresh,
             identities: Arc::from([address]),

@@ -9,6 +9,7 @@ mod timing;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,8 +21,10 @@ use jute::frame::FrameCodec;
 use parking_lot::RwLockReadGuard;
 use slab::Slab;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
+use tokio_util::io::poll_read_buf;
 use tracing::{debug, warn};
 
 use super::clock::Clock;
@@ -171,7 +174,7 @@ impl Shard {
     fn adopt(self: &Rc<Self>, state: &mut State, accepted: Accepted) {
         let Accepted { stream, peer, permit } = accepted;
         let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => Rc::new(stream),
+            Ok(stream) => stream,
             Err(error) => {
                 warn!(%peer, %error, "cannot serve a connection");
                 self.ledger().load.fetch_sub(1, Relaxed);
@@ -183,7 +186,8 @@ impl Shard {
         let entry = state.connections.vacant_entry();
         let slot = u32::try_from(entry.key()).expect("descriptors are fewer than 2^32");
         let id = ConnectionId { shard: self.index, slot, generation: state.generation };
-        entry.insert(Connection::new(id, Rc::clone(&stream), Arc::clone(&stats)));
+        let (input, output) = stream.into_split();
+        entry.insert(Connection::new(id, output, Arc::clone(&stats)));
         let ledger_key = self.ledger().connections.lock().insert((id, stats));
         let slot = id.slot as usize;
         if state.ledger_keys.len() <= slot {
@@ -191,28 +195,28 @@ impl Shard {
         }
         state.ledger_keys[slot] = ledger_key;
         self.set_deadline(state, id);
-        tokio::task::spawn_local(Rc::clone(self).attend(id, stream));
+        tokio::task::spawn_local(Rc::clone(self).attend(id, input));
     }
 
     /// A connection's task: waits for its socket, whichever way there is something to do.
-    async fn attend(self: Rc<Self>, id: ConnectionId, stream: Rc<TcpStream>) {
-        std::future::poll_fn(|cx| self.poll_socket(id, &stream, cx)).await;
+    async fn attend(self: Rc<Self>, id: ConnectionId, mut input: OwnedReadHalf) {
+        std::future::poll_fn(|cx| self.poll_socket(id, &mut input, cx)).await;
     }
 
-    fn poll_socket(&self, id: ConnectionId, stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_socket(&self, id: ConnectionId, input: &mut OwnedReadHalf, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(wish) = self.wish(id, cx) else {
                 return Poll::Ready(());
             };
-            if wish.to_write && stream.poll_write_ready(cx).is_ready() {
+            if wish.to_write && input.as_ref().poll_write_ready(cx).is_ready() {
                 self.on_writable(id);
             } else if wish.to_go_on {
                 self.on_room(id);
                 // Others first: what it asked for may be long.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
-            } else if wish.to_read && stream.poll_read_ready(cx).is_ready() {
-                self.on_readable(id);
+            } else if wish.to_read && input.as_ref().poll_read_ready(cx).is_ready() {
+                self.on_readable(id, input, cx);
             } else {
                 return Poll::Pending;
             }
@@ -239,13 +243,13 @@ impl Shard {
     }
 
     /// A turn: the socket has bytes, or an end.
-    fn on_readable(&self, id: ConnectionId) {
+    fn on_readable(&self, id: ConnectionId, input: &mut OwnedReadHalf, cx: &mut Context<'_>) {
         let state = &mut *self.state.borrow_mut();
         let arrived = self.shared.clock.monotonic();
-        match self.read_socket(state, id) {
-            Ok(true) => self.take_in(state, id, arrived),
-            Ok(false) => {}
-            Err(error) => {
+        match self.read_socket(state, id, input, cx) {
+            Poll::Ready(Ok(())) => self.take_in(state, id, arrived),
+            Poll::Pending => {}
+            Poll::Ready(Err(error)) => {
                 debug!(?id, %error, "connection ended");
                 self.ledger().metrics.connection_drop_count.add(1);
                 self.close(state, id);
@@ -254,39 +258,47 @@ impl Shard {
         self.finish(state);
     }
 
-    /// Reads once. False: there was nothing after all.
-    fn read_socket(&self, state: &mut State, id: ConnectionId) -> io::Result<bool> {
+    /// Reads once. Polled rather than tried: where fewer bytes came than fit, the next poll knows without asking
+    /// the kernel that there are no more.
+    fn read_socket(
+        &self,
+        state: &mut State,
+        id: ConnectionId,
+        input: &mut OwnedReadHalf,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let State { connections, buffer, .. } = state;
         let Some(connection) = connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
         else {
-            return Ok(false);
+            return Poll::Pending;
         };
+        let input = Pin::new(input);
         // The beginning of a long frame grows where it is; of a short one it is copied to where there is room.
         let read = if connection.inbox.len() >= READ_BYTES_MIN {
             connection.inbox.reserve(READ_BYTES_MIN);
-            connection.stream.try_read_buf(&mut connection.inbox)
+            poll_read_buf(input, cx, &mut connection.inbox)
         } else {
             if buffer.capacity() < READ_BYTES_MIN + connection.inbox.len() {
                 buffer.reserve(READ_BYTES);
             }
             buffer.extend_from_slice(&connection.inbox);
-            let read = connection.stream.try_read_buf(buffer);
+            let read = poll_read_buf(input, cx, buffer);
             connection.inbox = buffer.split();
             read
         };
         match read {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(bytes) => {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Ok(bytes)) => {
                 self.ledger().metrics.bytes_received_count.add(bytes as u64);
-                Ok(true)
+                Poll::Ready(Ok(()))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Poll::Pending => {
                 if connection.inbox.is_empty() {
                     connection.inbox = BytesMut::new(); // It would hold on to the whole buffer.
                 }
-                Ok(false)
+                Poll::Pending
             }
-            Err(error) => Err(error),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         }
     }
 
@@ -443,7 +455,7 @@ impl Shard {
             return;
         };
         if !connection.out.is_empty() {
-            match connection.stream.try_write(&connection.out) {
+            match connection.output.try_write(&connection.out) {
                 Ok(bytes) => drop(connection.out.split_to(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
