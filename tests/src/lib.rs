@@ -8,6 +8,7 @@
 
 pub mod capture;
 pub mod crash;
+pub mod damage;
 pub mod fuzz;
 pub mod golden;
 pub mod hostile;
@@ -21,4 +22,5 @@ pub mod shell;
 pub mod sim;
 pub mod terminal;
 pub mod transcript;
+pub mod tree_copy;
 pub mod zkserver;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::service::Service;
+use crate::service::{Service, Settings};
 use crate::zkserver::target_dir;
 
 /// Where Debian puts its jars.
@@ -22,17 +22,25 @@ pub const QUICK_JVM: [&str; 3] = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+U
 
 /// Starts the Java server.
 pub fn start() -> Result<Service> {
-    Service::start("java", |config| {
-        let mut command = Command::new("java");
-        command
-            .args(QUICK_JVM)
-            .arg("-Dznode.container.checkIntervalMs=500")
-            .arg("-cp")
-            .arg(server_class_path()?)
-            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-            .arg(config);
-        Ok(command)
-    })
+    start_with(&Settings::default())
+}
+
+/// Starts the Java server, a different one.
+pub fn start_with(settings: &Settings) -> Result<Service> {
+    Service::start_with("java", launch, settings)
+}
+
+/// How the Java server is called.
+pub fn launch(config: &Path) -> Result<Command> {
+    let mut command = Command::new("java");
+    command
+        .args(QUICK_JVM)
+        .arg("-Dznode.container.checkIntervalMs=500")
+        .arg("-cp")
+        .arg(server_class_path()?)
+        .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+        .arg(config);
+    Ok(command)
 }
 
 /// Debian's server, or the one that `ZOOKEEPER_CLASS_PATH` names: another version can be compared with that way.
@@ -41,7 +49,7 @@ fn server_class_path() -> Result<OsString> {
         return Ok(class_path);
     }
     installed(&Path::new(JARS).join("zookeeper.jar"))?;
-    Ok(class_path(&["zookeeper.jar", "slf4j-nop.jar"]).into())
+    Ok(class_path(&["zookeeper.jar", "slf4j-nop.jar", "snappy-java.jar"]).into())
 }
 
 /// A class path of `jars` out of [`JARS`].

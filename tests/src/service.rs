@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::process::{Process, wait_until};
@@ -21,12 +21,24 @@ const SUPER_DIGEST: &str = "super:lK75jTNcA+U9vtVEw5vB51mj/w4=";
 /// How to call a server's program with a configuration file.
 pub type Launch = fn(config: &Path) -> Result<Command>;
 
+/// What is different about a server under test.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Its `dataDir`, if not one in a directory that goes with the server.
+    pub data: Option<PathBuf>,
+    /// More lines of zoo.cfg.
+    pub config: String,
+    /// Its environment's variables, besides ours.
+    pub env: Vec<(String, String)>,
+}
+
 /// A running server, alone on a port and in a directory that goes when it is dropped.
 #[derive(Debug)]
 pub struct Service {
     name: &'static str,
     launch: Launch,
     address: SocketAddr,
+    env: Vec<(String, String)>,
     process: Process,
     dir: TempDir,
 }
@@ -37,10 +49,18 @@ impl Service {
     /// # Errors
     /// When it ends, or does not answer in time; the error holds its log.
     pub fn start(name: &'static str, launch: Launch) -> Result<Self> {
+        Self::start_with(name, launch, &Settings::default())
+    }
+
+    /// Starts a server that is different.
+    ///
+    /// # Errors
+    /// See [`Service::start`].
+    pub fn start_with(name: &'static str, launch: Launch, settings: &Settings) -> Result<Self> {
         // Another process can take the port between our asking for a free one and the server's binding it.
         let mut last = None;
         for _ in 0..3 {
-            match Self::try_start(name, launch) {
+            match Self::try_start(name, launch, settings) {
                 Ok(service) => return Ok(service),
                 Err(error) => last = Some(error),
             }
@@ -48,14 +68,14 @@ impl Service {
         Err(last.expect("three attempts were made"))
     }
 
-    fn try_start(name: &'static str, launch: Launch) -> Result<Self> {
+    fn try_start(name: &'static str, launch: Launch, settings: &Settings) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir()?;
         let address = free_address()?;
         let config = dir.path().join("zoo.cfg");
-        fs::write(&config, configuration(dir.path(), address))?;
-        let log = dir.path().join("server.log");
-        let process = Process::spawn_logging_to(launch(&config)?.current_dir(dir.path()), &log)?;
-        let mut service = Self { name, launch, address, process, dir };
+        let data = settings.data.clone().unwrap_or_else(|| dir.path().join("data"));
+        fs::write(&config, configuration(&data, address) + &settings.config)?;
+        let process = spawn(launch, &settings.env, dir.path())?;
+        let mut service = Self { name, launch, address, env: settings.env.clone(), process, dir };
         service.wait_until_serving()?;
         Ok(service)
     }
@@ -74,10 +94,53 @@ impl Service {
     /// See [`Service::start`].
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        let dir = self.dir.path();
-        let mut command = (self.launch)(&dir.join("zoo.cfg"))?;
-        self.process = Process::spawn_logging_to(command.current_dir(dir), &dir.join("server.log"))?;
+        self.process = spawn(self.launch, &self.env, self.dir.path())?;
         self.wait_until_serving()
+    }
+
+    /// Has another program serve from here on, in the same directory and on the same port.
+    ///
+    /// # Errors
+    /// See [`Service::start`].
+    pub fn restart_as(&mut self, name: &'static str, launch: Launch) -> Result<()> {
+        (self.name, self.launch) = (name, launch);
+        self.restart()
+    }
+
+    /// Starts it as [`Service::restart`] does, without waiting for it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn begin_restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.process = spawn(self.launch, &self.env, self.dir.path())?;
+        Ok(())
+    }
+
+    /// Ends it as operators do, and waits until it has ended.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn stop(&mut self) -> Result<()> {
+        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status()?;
+        ensure!(told.success(), "kill ended with {told}");
+        let ended = self.wait(START_LIMIT)?;
+        // A JVM ends with 128 and the signal's number.
+        ensure!(
+            matches!(ended.code(), Some(0 | 143)),
+            "{} ended with {ended}; its log:\n{}",
+            self.name,
+            self.log()
+        );
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.process.wait(limit)
     }
 
     fn wait_until_serving(&mut self) -> Result<()> {
@@ -122,6 +185,12 @@ impl Service {
     }
 }
 
+fn spawn(launch: Launch, env: &[(String, String)], dir: &Path) -> Result<Process> {
+    let mut command = launch(&dir.join("zoo.cfg"))?;
+    command.current_dir(dir).envs(env.iter().map(|(name, value)| (name, value)));
+    Process::spawn_logging_to(&mut command, &dir.join("server.log"))
+}
+
 /// Asks the server at `address` one of its four-letter words.
 pub fn four_letter_word(address: SocketAddr, word: &str) -> Result<String> {
     let limit = Duration::from_secs(5);
@@ -143,7 +212,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 /// One configuration for both servers. Short ticks make sessions expire, and containers go, while a test looks on.
-fn configuration(dir: &Path, address: SocketAddr) -> String {
+fn configuration(data: &Path, address: SocketAddr) -> String {
     format!(
         "tickTime=500\n\
          maxSessionTimeout=60000\n\
@@ -156,7 +225,7 @@ fn configuration(dir: &Path, address: SocketAddr) -> String {
          enforceQuota=true\n\
          4lw.commands.whitelist=*\n\
          DigestAuthenticationProvider.superDigest={SUPER_DIGEST}\n",
-        dir.join("data").display(),
+        data.display(),
         address.port(),
         address.ip(),
     )

@@ -12,15 +12,23 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::service::Service;
+use crate::service::{Service, Settings};
 
 /// Starts our server.
 pub fn start() -> Result<Service> {
-    Service::start("zkserver", |config| {
-        let mut command = Command::new(binary("server", "zkserver")?);
-        command.arg("-Dznode.container.checkIntervalMs=500").arg(config);
-        Ok(command)
-    })
+    start_with(&Settings::default())
+}
+
+/// Starts our server, a different one.
+pub fn start_with(settings: &Settings) -> Result<Service> {
+    Service::start_with("zkserver", launch, settings)
+}
+
+/// How our server is called.
+pub fn launch(config: &Path) -> Result<Command> {
+    let mut command = Command::new(binary("server", "zkserver")?);
+    command.arg("-Dznode.container.checkIntervalMs=500").arg(config);
+    Ok(command)
 }
 
 /// The program `name` of the crate `package`, freshly built.
