@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use client::{Client, CreateMode, ErrorCode};
@@ -98,16 +98,18 @@ async fn create_until_refused(client: &Client, mut next: usize) -> Result<usize>
 }
 
 async fn create_until_done(client: &Client, name: usize) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        match client.create(&format!("/full/{name}"), value(name), CreateMode::Persistent).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.code() == Some(ErrorCode::QuotaExceeded) && began.elapsed() < LIMIT => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+    let created = async {
+        loop {
+            match client.create(&format!("/full/{name}"), value(name), CreateMode::Persistent).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.code() == Some(ErrorCode::QuotaExceeded) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(error).with_context(|| format!("creating /full/{name}")),
             }
-            Err(error) => return Err(error).with_context(|| format!("creating /full/{name}")),
         }
-    }
+    };
+    tokio::time::timeout(LIMIT, created).await.context("there is room, and yet no creation")?
 }
 
 async fn ensure_all_there(client: &Client, names: impl IntoIterator<Item = usize>) -> Result<()> {

@@ -59,7 +59,7 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// "/". Durable when it returns; until then, a crash leaves the old tree.
     ///
     /// # Errors
-    /// When the disk fails. The old tree is still there then, unless it is [`Error::Halfway`](super::Error::Halfway).
+    /// When the disk fails. The old tree is still there then, unless it is [`Error::Halfway`](super::Error).
     fn replace(
         &mut self,
         head: &SnapshotHead,

@@ -60,7 +60,7 @@ fn set_data(input: &mut Input<'_>) -> SetDataRequest {
 
 /// Quotas are data, too.
 fn data(input: &mut Input<'_>) -> Option<Bytes> {
-    if input.byte() % 8 == 0 {
+    if input.byte().is_multiple_of(8) {
         let (count, bytes) = (input.byte().cast_signed(), input.byte().cast_signed());
         let text = format!("count={count},bytes={bytes}=;byteHardLimit={bytes};countHardLimit={count}");
         return Some(text.into());
