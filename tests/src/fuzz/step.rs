@@ -10,12 +10,13 @@ use bytes::{Bytes, BytesMut};
 use jute::data::Id;
 use jute::proto::ReplyHeader;
 use jute::txn::Txn;
-use jute::{Jute, Op, OpKind, Reader as RecordReader};
+use jute::{Jute, Op, Reader as RecordReader};
 use parking_lot::Mutex;
 use server::auth::Schemes;
 use server::node::{
     Action, CutPolicy, Delivery, Event, LogRoom, Node, NodeConfig, Now, ReaperConfig, Request,
 };
+use server::pipeline::gate::Lane;
 use server::pipeline::read::{self, Reader};
 use server::session::{ConnectionId, SessionId};
 use server::tree::{Tree, TreeOptions};
@@ -49,7 +50,10 @@ pub(super) fn step(input: &[u8]) {
 #[derive(Debug, PartialEq, Eq)]
 enum Owed {
     Handshake,
+    /// To a write.
     Reply(i32),
+    /// To a read.
+    Answer(i32),
 }
 
 #[derive(Debug, Default)]
@@ -197,20 +201,22 @@ impl Play {
         let Some(session) = client.session else { return };
         client.xid += 1;
         let xid = client.xid;
-        let kind = Op::from_code(op);
-        if matches!(kind, Some(Op::Auth | Op::Sasl)) {
+        if matches!(Op::from_code(op), Some(Op::Auth | Op::Sasl)) {
             return;
         }
-        if kind.is_some_and(|op| op == Op::Ping || op.kind() == OpKind::Read) {
-            if self.owed.get(&connection).is_none_or(VecDeque::is_empty) {
-                self.read(who, session, xid, op, &body);
-            }
-            return;
+        let lane = Lane::of(op);
+        if lane == Lane::Read && self.owed.get(&connection).is_none_or(VecDeque::is_empty) {
+            return self.read(who, session, xid, op, &body);
         }
-        self.owed.entry(connection).or_default().push_back(Owed::Reply(xid));
         let identities = client.identities.clone().into();
-        let connection = Some(connection);
-        self.step(Event::Write(Request { session, connection, xid, op, body, identities }));
+        let request = Request { session, connection: Some(connection), xid, op, body, identities };
+        let answered_as = if op == Op::Ping.code() { jute::proto::xid::PING } else { xid };
+        let (event, owed) = match lane {
+            Lane::Read => (Event::Read(request), Owed::Answer(answered_as)),
+            Lane::Write => (Event::Write(request), Owed::Reply(xid)),
+        };
+        self.owed.entry(connection).or_default().push_back(owed);
+        self.step(event);
     }
 
     fn read(&self, who: usize, session: SessionId, xid: i32, op: i32, body: &Bytes) {
@@ -219,13 +225,7 @@ impl Play {
         let reader = Reader { connection, session, identities, schemes };
         let mut out = BytesMut::new();
         read::answer(&self.tree, &self.watches, reader, xid, op, body, &mut out);
-        let mut last = None;
-        while !out.is_empty() {
-            let len = u32::from_be_bytes(*out.first_chunk().expect("a length")) as usize;
-            last = Some(out.split_to(4 + len).freeze().slice(4..));
-        }
-        let last = last.expect("a reply behind the events");
-        let header = ReplyHeader::decode(&mut RecordReader::new(&last)).expect("a reply has a header");
+        let header = header_of_last(out.freeze());
         let wanted = if op == Op::Ping.code() { jute::proto::xid::PING } else { xid };
         assert_eq!((header.xid, header.zxid), (wanted, self.tree.last_zxid().0));
     }
@@ -294,8 +294,18 @@ impl Play {
                 }
             }
             Delivery::Notification { connections, .. } => assert!(!connections.is_empty()),
-            Delivery::Close { connection } => self.send_away(connection),
-            Delivery::Answer { .. } => unreachable!("reads are answered before they come to the node"),
+            Delivery::Answer { connection, zxid, frames } => {
+                let header = header_of_last(frames);
+                assert_eq!(header.zxid, zxid.0);
+                assert!(zxid >= self.replied, "an answer knows of all that one before it knew of");
+                self.replied = zxid;
+                self.settle_debt(connection, &Owed::Answer(header.xid));
+            }
+            Delivery::Close { connection } => {
+                let owed = self.owed.entry(connection).or_default();
+                owed.pop_front_if(|owed| *owed == Owed::Handshake); // There was no room for a session.
+                self.send_away(connection);
+            }
         }
     }
 
@@ -372,6 +382,17 @@ fn contents(tree: &Tree) -> Vec<String> {
 }
 
 /// From a disk with room for all to one with none.
+/// The header of the reply, which stands behind the events.
+fn header_of_last(mut frames: Bytes) -> ReplyHeader {
+    let mut last = None;
+    while !frames.is_empty() {
+        let len = u32::from_be_bytes(*frames.first_chunk().expect("a length")) as usize;
+        last = Some(frames.split_to(4 + len).slice(4..));
+    }
+    let last = last.expect("a reply behind the events");
+    ReplyHeader::decode(&mut RecordReader::new(&last)).expect("a reply has a header")
+}
+
 fn room(choice: u8) -> LogRoom {
     match choice {
         0 => LogRoom::AMPLE,
