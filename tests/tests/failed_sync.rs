@@ -6,11 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::crash::{self, Ledger};
+use tests::crash::Ledger;
 use tests::process::run;
 use tests::service::Settings;
 use tests::zkserver;
@@ -65,12 +64,11 @@ async fn a_failed_sync_stops_the_server_and_loses_nothing_that_was_acknowledged(
     ];
     let mut server = zkserver::start_with(&Settings { env, ..Settings::default() })?;
     let servers = server.address().to_string();
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
-    crash::prepare(&servers).await?;
+    let mut ledger = Ledger::begin(&servers, 0).await?;
 
     for round in 0..ROUNDS {
         let fail = || Ok(fs::write(&flag, "")?);
-        crash::write_until_killed(&servers, ledger.clone(), 500, fail).await?;
+        ledger.write_until_killed(&servers, 500, fail).await?;
         let status = server.wait(LIMIT).context("the server goes on after a failed sync")?;
         ensure!(status.code() == Some(1), "ended with {status}");
         let log = server.log();
@@ -78,9 +76,7 @@ async fn a_failed_sync_stops_the_server_and_loses_nothing_that_was_acknowledged(
 
         fs::remove_file(&flag)?;
         server.restart().with_context(|| format!("restart after round {round}"))?;
-        let mut closed = std::mem::take(&mut *ledger.lock().expect("no holder panics"));
-        crash::verify(&servers, &mut closed).await.with_context(|| format!("after round {round}"))?;
-        *ledger.lock().expect("no holder panics") = closed;
+        ledger.check_znodes(&servers).await.with_context(|| format!("after round {round}"))?;
     }
     Ok(())
 }

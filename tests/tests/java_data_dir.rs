@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use client::{Acl, Client, CreateMode, perms};
-use tests::crash::{self, Ledger};
+use tests::crash::Ledger;
 use tests::process::{Finished, run};
 use tests::service::{Service, Settings};
 use tests::tree_copy::{self, TreeCopy, ensure_equal, monitored};
@@ -229,12 +228,10 @@ async fn a_java_server_that_was_killed_leaves_us_every_write_it_acknowledged() -
     for round in 0..3 {
         let mut server = peer::start_with(&settings(""))?;
         let servers = server.address().to_string();
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        crash::prepare(&servers).await?;
-        crash::write_until_killed(&servers, ledger.clone(), 700 + 531 * round, || server.kill()).await?;
+        let mut ledger = Ledger::begin(&servers, round).await?;
+        ledger.write_until_killed(&servers, 700 + 531 * round, || server.kill()).await?;
         server.restart_as("zkserver", zkserver::launch)?;
-        let mut closed = std::mem::take(&mut *ledger.lock().expect("no holder panics"));
-        crash::verify(&servers, &mut closed).await.with_context(|| format!("round {round}"))?;
+        ledger.check_znodes(&servers).await.with_context(|| format!("round {round}"))?;
         ensure_digests_agree(&server)?;
     }
     Ok(())
