@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What takes hours: the tests' own code with larger numbers. Prints what each part did.
-#   CRASH_ROUNDS (200)    kills of a server under load
+#   CRASH_ROUNDS (200)    kills of a server under load, and about as many while it recovers
 #   SIM_SEEDS (100000)    simulated crashes
+#   DAMAGED_BYTES (20000) bytes of a data directory damaged, one at a time
 #   FUZZ_SECONDS (600)    for each fuzz target
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,4 +12,5 @@ scripts/install-test-peers.sh
 
 MENAGERIE_CRASH_ROUNDS="${CRASH_ROUNDS:-200}" cargo test --release --locked -p tests --test crash -- --nocapture
 MENAGERIE_SIM_SEEDS="${SIM_SEEDS:-100000}" cargo test --release --locked -p tests --test sim -- --nocapture
+MENAGERIE_DAMAGED_BYTES="${DAMAGED_BYTES:-20000}" cargo test --release --locked -p tests --test damage -- --nocapture
 scripts/fuzz.sh "${FUZZ_SECONDS:-600}"
