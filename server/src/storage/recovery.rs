@@ -217,6 +217,8 @@ fn find_base(
 
 fn load_ours(store: &dyn SnapshotStore, dirs: &DataDirs, options: &RecoveryOptions) -> Result<Base> {
     let mut loader = TreeLoader::new(options.tree.clone());
+    // Growing by and by, the index would hash every path several times over.
+    loader.reserve(store.znodes_estimate());
     let mut outcome = Ok(());
     let head = store.load(&mut |path, record| {
         if outcome.is_ok() {

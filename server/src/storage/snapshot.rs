@@ -30,6 +30,9 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// The zxid up to which the store is safe, whatever happens; `None` while it is empty.
     fn durable(&self) -> Option<Zxid>;
 
+    /// About how many znodes are stored: what to make room for before [`SnapshotStore::load`].
+    fn znodes_estimate(&self) -> usize;
+
     /// Gives every znode to `visit`, parents before their children; `None` if the store is empty.
     ///
     /// # Errors
@@ -123,6 +126,10 @@ impl MemoryStore {
 impl SnapshotStore for MemoryStore {
     fn durable(&self) -> Option<Zxid> {
         self.durable.as_ref().map(|tree| tree.head.zxid)
+    }
+
+    fn znodes_estimate(&self) -> usize {
+        self.current.as_ref().map_or(0, |tree| tree.znodes.len())
     }
 
     fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>> {

@@ -20,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rocksdb::checkpoint::Checkpoint;
+use rocksdb::properties;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
     LogLevel, Options, WriteBatch,
@@ -181,6 +182,15 @@ impl RocksStore {
 impl SnapshotStore for RocksStore {
     fn durable(&self) -> Option<Zxid> {
         self.durable
+    }
+
+    /// Counts a znode once for each sorted file that it stands in.
+    fn znodes_estimate(&self) -> usize {
+        let Ok(db) = self.db() else {
+            return 0;
+        };
+        let keys = db.property_int_value_cf(family(db, ZNODES), properties::ESTIMATE_NUM_KEYS);
+        keys.ok().flatten().and_then(|keys| usize::try_from(keys).ok()).unwrap_or(0)
     }
 
     fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>> {
