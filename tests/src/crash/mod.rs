@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use client::{Client, CreateMode};
+use client::{Client, CreateMode, Error};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use rand::{Rng, RngExt};
@@ -96,10 +96,8 @@ impl Ledger {
         acks: u64,
         kill: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let guest = Client::builder().session_timeout(GUEST_TIMEOUT).connect(servers).await?;
-        let path = format!("{GUESTS}/{:x}", guest.session_id().0);
-        guest.create(&path, "", CreateMode::Ephemeral).await?;
-
+        let guest = Client::builder().session_timeout(GUEST_TIMEOUT).connect_lazily(servers)?;
+        self.admit(&guest).await.context("a guest")?;
         let mut clients = Vec::new();
         for writer in &mut self.writers {
             clients.push(writer.connect(servers).await?);
@@ -124,6 +122,19 @@ impl Ledger {
         // Its session is left to itself. It may have expired already, if the machine was slow.
         drop(guest.detach().await);
         self.settle()
+    }
+
+    /// Has `guest` leave something behind, unless the machine is so slow that its session is over already.
+    async fn admit(&mut self, guest: &Client) -> Result<()> {
+        let left = guest.create(&format!("{GUESTS}/guest-"), "", CreateMode::EphemeralSequential).await;
+        match left {
+            Err(Error::SessionExpired | Error::ConnectionLost { .. }) => {}
+            left => {
+                left?;
+                *self.counts.entry("guest").or_default() += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Takes over what the writers were told.

@@ -70,7 +70,7 @@ impl Writer {
             let writes = if self.dice.random_bool(0.3) { self.dice.random_range(1..500) } else { u64::MAX };
             if self.write(&client, writes, &progress).await? {
                 // Dropped as it is, it might still end the session.
-                client.detach().await?;
+                client.detach().await.context("a session ended before the server did")?;
                 return Ok(self);
             }
             if !self.end_session(&client).await {
@@ -86,7 +86,7 @@ impl Writer {
 
     /// With the session of the last life: the server has promised to keep it.
     pub(super) async fn connect(&mut self, servers: &str) -> Result<Client> {
-        let builder = || Client::builder().session_timeout(SESSION_TIMEOUT);
+        let builder = || Client::builder().session_timeout(SESSION_TIMEOUT).outlast_outages(true);
         if let Some((id, password)) = self.session.take() {
             match builder().resume(id, password).connect(servers).await {
                 Err(Error::SessionExpired) if self.ending => {}
