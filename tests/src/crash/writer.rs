@@ -86,9 +86,11 @@ impl Writer {
 
     /// With the session of the last life: the server has promised to keep it.
     pub(super) async fn connect(&mut self, servers: &str) -> Result<Client> {
-        let builder = || Client::builder().session_timeout(SESSION_TIMEOUT).outlast_outages(true);
+        // What is asked of a server that is gone fails, and the session goes on all the same.
+        let patient = Client::builder().outlast_outages(true).fail_unreachable(true);
+        let builder = patient.session_timeout(SESSION_TIMEOUT);
         if let Some((id, password)) = self.session.take() {
-            match builder().resume(id, password).connect(servers).await {
+            match builder.clone().resume(id, password).connect(servers).await {
                 Err(Error::SessionExpired) if self.ending => {}
                 resumed => {
                     self.ending = false;
@@ -101,7 +103,7 @@ impl Writer {
         self.ending = false;
         let owned = self.groups.values().filter(|group| group.kind == Kind::Ephemeral).count();
         ensure!(owned == 0, "the session has gone, and {owned} of its ephemeral znodes are there");
-        let client = builder().connect(servers).await?;
+        let client = builder.connect(servers).await?;
         self.session = Some((client.session_id(), client.session_password()));
         self.count("session opened");
         Ok(client)
