@@ -106,6 +106,14 @@ pub mod perms {
     pub const ADMIN: i32 = 16;
     /// All of them.
     pub const ALL: i32 = READ | WRITE | CREATE | DELETE | ADMIN;
+
+    /// By their letters, as people read them: `cdrwa` is all.
+    #[doc(alias = "getPermString")]
+    #[must_use]
+    pub fn letters(bits: i32) -> String {
+        let all = [(CREATE, 'c'), (DELETE, 'd'), (READ, 'r'), (WRITE, 'w'), (ADMIN, 'a')];
+        all.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| *letter).collect()
+    }
 }
 
 impl Acl {

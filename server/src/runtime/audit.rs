@@ -217,17 +217,9 @@ fn mode_name(flags: i32) -> Option<&'static str> {
 
 /// `world:anyone:cdrwa`, one behind the other with nothing between.
 fn acl_text(acl: &[Acl]) -> String {
-    let letters = [
-        (perms::CREATE, 'c'),
-        (perms::DELETE, 'd'),
-        (perms::READ, 'r'),
-        (perms::WRITE, 'w'),
-        (perms::ADMIN, 'a'),
-    ];
     let mut text = String::new();
     for Acl { perms, id } in acl {
-        let _ = write!(text, "{}:{}:", id.scheme, id.id);
-        text.extend(letters.iter().filter(|(bit, _)| perms & bit != 0).map(|(_, letter)| letter));
+        let _ = write!(text, "{}:{}:{}", id.scheme, id.id, perms::letters(*perms));
     }
     text
 }

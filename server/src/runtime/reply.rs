@@ -5,16 +5,14 @@ use jute::data::Stat;
 use jute::frame::write_frame;
 use jute::proto::{
     ConnectResponse, ConnectTail, Create2Response, CreateResponse, GetDataResponse, ReplyHeader,
-    SetDataResponse, WatcherEvent, xid,
+    SetDataResponse,
 };
 use jute::{ErrorCode, EventType, Jute, Ustring};
 
 use crate::node::ReplyBody;
+use crate::pipeline::read::write_notification;
 use crate::session::SessionId;
 use crate::zab::Zxid;
-
-/// `SyncConnected`, the only state a server tells.
-const STATE_CONNECTED: i32 = 3;
 
 /// A header, and what `body` writes behind it.
 fn write_reply(out: &mut BytesMut, header: ReplyHeader, body: impl FnOnce(&mut BytesMut)) {
@@ -60,10 +58,8 @@ fn write_data(out: &mut BytesMut, data: Option<Bytes>, stat: Stat) {
 
 /// A notification's frame, the same for all who watch.
 pub(super) fn notification(zxid: Zxid, event: EventType, path: Ustring) -> BytesMut {
-    let header = ReplyHeader { xid: xid::NOTIFICATION, zxid: zxid.0, err: 0 };
-    let event = WatcherEvent { event_type: event.code(), state: STATE_CONNECTED, path };
-    let mut out = BytesMut::with_capacity(4 + header.encoded_len() + event.encoded_len());
-    write_reply(&mut out, header, |out| event.encode(out));
+    let mut out = BytesMut::new();
+    write_notification(zxid, event, path, &mut out);
     out
 }
 

@@ -52,20 +52,8 @@ fn date(millis: i64) -> String {
 
 /// An ACL's entries, two lines each.
 pub(crate) fn acl(entries: &[Acl]) -> String {
-    let entry = |acl: &Acl| format!("'{},'{}\n: {}", acl.id.scheme, acl.id.id, permissions(acl.perms));
+    let entry = |acl: &Acl| format!("'{},'{}\n: {}", acl.id.scheme, acl.id.id, perms::letters(acl.perms));
     entries.iter().map(entry).collect::<Vec<_>>().join("\n")
-}
-
-/// Permissions by their letters. `ZKUtil.getPermString`.
-fn permissions(bits: i32) -> String {
-    let letters = [
-        (perms::CREATE, 'c'),
-        (perms::DELETE, 'd'),
-        (perms::READ, 'r'),
-        (perms::WRITE, 'w'),
-        (perms::ADMIN, 'a'),
-    ];
-    letters.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| *letter).collect()
 }
 
 /// Names or paths in brackets.
@@ -99,8 +87,8 @@ mod tests {
 
     #[test]
     fn permissions_have_zookeepers_order() {
-        assert_eq!(permissions(perms::ALL), "cdrwa");
-        assert_eq!(permissions(perms::READ | perms::CREATE), "cr");
+        assert_eq!(perms::letters(perms::ALL), "cdrwa");
+        assert_eq!(perms::letters(perms::READ | perms::CREATE), "cr");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::capture::requests::{
 };
 use crate::capture::{A, B, Script};
 
-const KINDS: [WatcherType; 5] = [
+pub(super) const KINDS: [WatcherType; 5] = [
     WatcherType::Children,
     WatcherType::Data,
     WatcherType::Any,

@@ -12,6 +12,8 @@ use crate::capture::requests::{
 };
 use crate::capture::{A, B, C, Script};
 
+use super::watch_kinds::KINDS;
+
 fn watch_all(s: &mut Script, who: usize, path: &str) -> Result<()> {
     s.ask(who, Op::GetData, &get_watching(path))?;
     s.ask(who, Op::Exists, &exists_watching(path))?;
@@ -102,13 +104,6 @@ pub(super) fn persistent(s: &mut Script) -> Result<()> {
 }
 
 pub(super) fn removing(s: &mut Script) -> Result<()> {
-    const KINDS: [WatcherType; 5] = [
-        WatcherType::Children,
-        WatcherType::Data,
-        WatcherType::Any,
-        WatcherType::Persistent,
-        WatcherType::PersistentRecursive,
-    ];
     s.connect(A)?;
     for kind in KINDS {
         let path = &*format!("/rm{}", kind.code());
