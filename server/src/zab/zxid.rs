@@ -11,6 +11,32 @@ pub struct Epoch(pub u32);
 #[doc(alias = "ZxidUtils")]
 pub struct Zxid(pub i64);
 
+impl Epoch {
+    /// As it travels in votes: a long. What does not fit, or is negative, is an observer's: no epoch at all.
+    #[must_use]
+    pub fn from_wire(epoch: i64) -> Self {
+        Self(u32::try_from(epoch).unwrap_or(0))
+    }
+
+    /// As it travels in votes.
+    #[must_use]
+    pub const fn to_wire(self) -> i64 {
+        self.0 as i64
+    }
+
+    /// The one after.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Its beginning: the zxid before its first txn's.
+    #[must_use]
+    pub const fn beginning(self) -> Zxid {
+        Zxid::new(self, 0)
+    }
+}
+
 impl Zxid {
     /// Before the first txn.
     pub const ZERO: Self = Self(0);

@@ -1,0 +1,198 @@
+//! Phase 3: the leader proposes, a quorum logs, the leader commits, in order. ZAB paper, section "Broadcast";
+//! `Leader.propose`, `processAck`, `tryToCommit`, `FollowerZooKeeperServer.commit`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::output::{DiskWork, LinkWork, Output, Recipients, Told};
+use super::packet::Packet;
+use super::sync::{LeaderPhase, Leading, LearnerStage, Stage, follows};
+use super::{LinkId, Peer, State, Violation, Zxid};
+
+fn send_to_all(to: &Arc<[LinkId]>, packet: impl FnOnce() -> Packet, out: &mut Vec<Output>) {
+    if !to.is_empty() {
+        out.push(Output::Link(LinkWork::Send { to: Recipients::Many(Arc::clone(to)), packet: packet() }));
+    }
+}
+
+// The leader's half.
+impl Peer {
+    /// Proposes a txn: `record` is its header, body and digest. Not to be called unless this server leads. `false`
+    /// when this epoch has no zxids left: it is not proposed, and an election begins.
+    #[doc(alias = "Leader.propose")]
+    pub fn propose(&mut self, zxid: Zxid, record: Bytes, now: Duration, out: &mut Vec<Output>) -> bool {
+        if zxid.counter() == u32::MAX {
+            self.look_again("the epoch's zxids are used up", now, out);
+            return false;
+        }
+        let State::Leading(leading) = &mut self.state else {
+            unreachable!("only a leader proposes");
+        };
+        assert!(leading.phase == LeaderPhase::Serving, "{zxid} is proposed by a leader that does not serve");
+        assert!(follows(self.log.logged, zxid), "{zxid} is proposed after {}", self.log.logged);
+        for learner in leading.learners.values_mut().filter(|learner| learner.stage == Stage::InStep) {
+            if !learner.is_observer {
+                learner.owing_since.get_or_insert(now);
+            }
+        }
+        send_to_all(&leading.followers, || Packet::Proposal { zxid, record: record.clone() }, out);
+        self.append(zxid, record, out);
+        true
+    }
+
+    /// To the log, to wait for its commit.
+    fn append(&mut self, zxid: Zxid, record: Bytes, out: &mut Vec<Output>) {
+        self.log.logged = zxid;
+        self.tail.push_back((zxid, record.clone()));
+        out.push(Output::Disk(DiskWork::Append { zxid, record }));
+    }
+
+    /// Notes `link`'s ack, then commits what has its quorum. TLA+ `LeaderProcessACK`, `LeaderTryToCommit`.
+    #[doc(alias = "processAck")]
+    pub(super) fn on_ack(
+        &mut self,
+        link: LinkId,
+        zxid: Zxid,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Violation> {
+        let proposed = self.log.logged;
+        let State::Leading(leading) = &mut self.state else {
+            return Ok(());
+        };
+        let Some(learner) = leading.learners.get_mut(&link) else {
+            return Ok(());
+        };
+        if zxid.counter() == 0 {
+            return Ok(()); // UPTODATE's.
+        }
+        if zxid > proposed {
+            return Err(Violation::AckFromTheFuture { proposed, found: zxid });
+        }
+        learner.acked = learner.acked.max(zxid);
+        learner.owing_since = (learner.acked < proposed).then_some(now);
+        if zxid > self.log.committed {
+            self.try_commit(out);
+        }
+        Ok(())
+    }
+
+    /// Acks come in the order of proposals, on disk and on the wire: whoever has acknowledged one has all before it.
+    pub(super) fn try_commit(&mut self, out: &mut Vec<Output>) {
+        let State::Leading(leading) = &mut self.state else {
+            return;
+        };
+        if leading.phase != LeaderPhase::Serving || self.tail.is_empty() {
+            return;
+        }
+        let followers = leading.learners.values().filter(|learner| !learner.is_observer);
+        let acks = followers.map(|learner| (learner.acked, learner.server));
+        let mut acks: Vec<_> = acks.chain([(self.log.persisted, self.config.me)]).collect();
+        acks.sort_unstable_by(|one, other| other.cmp(one));
+        let committed = (1..=acks.len()).find_map(|count| {
+            let has = acks[..count].iter().map(|(_, server)| *server);
+            self.config.quorum.is_quorum(has).then_some(acks[count - 1].0)
+        });
+        let Some(committed) = committed.filter(|committed| *committed > self.log.committed) else {
+            return;
+        };
+        let mut last = None;
+        while let Some((zxid, record)) = self.tail.pop_front_if(|(zxid, _)| *zxid <= committed) {
+            send_to_all(&leading.followers, || Packet::Commit(zxid), out);
+            send_to_all(&leading.observers, || Packet::Inform { zxid, record: record.clone() }, out);
+            self.window.push(zxid, record);
+            last = Some(zxid);
+        }
+        if let Some(last) = last {
+            self.log.committed = last;
+            out.push(Output::Told(Told::Committed(last)));
+        }
+    }
+}
+
+// The learner's half.
+impl Peer {
+    /// PROPOSAL, COMMIT, INFORM, before UPTODATE and after.
+    pub(super) fn take_broadcast(&mut self, packet: Packet, out: &mut Vec<Output>) -> Result<(), Violation> {
+        match packet {
+            Packet::Proposal { zxid, record } => self.on_proposal(zxid, record, out),
+            Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => self.on_commit(zxid, out),
+            Packet::Inform { zxid, record } | Packet::InformAndActivate { zxid, record, .. } => {
+                self.on_proposal(zxid, record, out)?;
+                self.on_commit(zxid, out)
+            }
+            other => self.take_service(other, out),
+        }
+    }
+
+    fn on_proposal(&mut self, zxid: Zxid, record: Bytes, out: &mut Vec<Output>) -> Result<(), Violation> {
+        let State::Learning(learning) = &mut self.state else {
+            return Ok(());
+        };
+        if !follows(learning.last, zxid) {
+            return Err(Violation::Gap { last: learning.last, found: zxid });
+        }
+        learning.last = zxid;
+        learning.awaiting.push_back(zxid);
+        learning.to_ack.push_back(zxid);
+        out.push(Output::Told(Told::Proposed { zxid, record: record.clone() }));
+        if self.is_staged() {
+            self.tail.push_back((zxid, record)); // Its log begins once the tree is installed.
+        } else {
+            self.append(zxid, record, out);
+        }
+        Ok(())
+    }
+
+    fn on_commit(&mut self, zxid: Zxid, out: &mut Vec<Output>) -> Result<(), Violation> {
+        let State::Learning(learning) = &mut self.state else {
+            return Ok(());
+        };
+        if learning.awaiting.pop_front_if(|next| *next == zxid).is_none() {
+            let expected = learning.awaiting.front().copied();
+            return Err(Violation::CommitOutOfOrder { expected, found: zxid });
+        }
+        self.commit_to(zxid, out);
+        Ok(())
+    }
+
+    pub(super) fn commit_to(&mut self, committed: Zxid, out: &mut Vec<Output>) {
+        while let Some((zxid, record)) = self.tail.pop_front_if(|(zxid, _)| *zxid <= committed) {
+            self.window.push(zxid, record);
+        }
+        self.log.committed = committed;
+        out.push(Output::Told(Told::Committed(committed)));
+    }
+
+    /// Acknowledges what is on disk, once NEWLEADER is acknowledged. Observers do not count, so they are quiet.
+    #[doc(alias = "SendAckRequestProcessor")]
+    pub(super) fn ack_persisted(&mut self, out: &mut Vec<Output>) {
+        let is_observer = self.observes();
+        let persisted = self.log.persisted;
+        let State::Learning(learning) = &mut self.state else {
+            return;
+        };
+        if learning.stage < LearnerStage::Noted {
+            return;
+        }
+        while let Some(zxid) = learning.to_ack.pop_front_if(|zxid| *zxid <= persisted) {
+            if !is_observer {
+                out.push(super::discovery::send(learning.link, Packet::Ack(zxid)));
+            }
+        }
+    }
+}
+
+impl Leading {
+    /// Followers that owe acks for so long that they must hang.
+    pub(super) fn hanging(&self, limit: Duration, now: Duration) -> Vec<LinkId> {
+        let hangs = |since: Option<Duration>| since.is_some_and(|since| since + limit <= now);
+        self.learners
+            .iter()
+            .filter(|(_, learner)| hangs(learner.owing_since))
+            .map(|(link, _)| *link)
+            .collect()
+    }
+}
