@@ -9,12 +9,14 @@
 pub mod capture;
 pub mod crash;
 pub mod damage;
+pub mod ensemble;
 pub mod fuzz;
 pub mod golden;
 pub mod hostile;
 pub mod peer;
 pub mod process;
 pub mod proxy;
+pub mod recorder;
 pub mod scenario;
 pub mod scripted;
 pub mod service;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Polls `condition` until it holds or `limit` has passed, and tells which.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
@@ -48,6 +48,16 @@ impl Process {
     /// The id the system gave it.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it the signal of this name, such as `TERM` or `STOP`.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let told = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status()?;
+        ensure!(told.success(), "kill -{name} {} ended with {told}", self.id());
+        Ok(())
     }
 
     /// How it ended, if it has.

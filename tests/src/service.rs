@@ -16,7 +16,7 @@ use crate::process::{Process, wait_until};
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// `super:secret`, as the digest scheme keeps it: with it the scripts become the super user.
-const SUPER_DIGEST: &str = "super:lK75jTNcA+U9vtVEw5vB51mj/w4=";
+pub(crate) const SUPER_DIGEST: &str = "super:lK75jTNcA+U9vtVEw5vB51mj/w4=";
 
 /// How to call a server's program with a configuration file.
 pub type Launch = fn(config: &Path) -> Result<Command>;
@@ -122,8 +122,7 @@ impl Service {
     /// # Errors
     /// When it does not end well.
     pub fn stop(&mut self) -> Result<()> {
-        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status()?;
-        ensure!(told.success(), "kill ended with {told}");
+        self.process.signal("TERM")?;
         let ended = self.wait(START_LIMIT)?;
         // A JVM ends with 128 and the signal's number.
         ensure!(
@@ -193,7 +192,14 @@ fn spawn(launch: Launch, env: &[(String, String)], dir: &Path) -> Result<Process
 
 /// Asks the server at `address` one of its four-letter words.
 pub fn four_letter_word(address: SocketAddr, word: &str) -> Result<String> {
-    let limit = Duration::from_secs(5);
+    four_letter_word_within(address, word, Duration::from_secs(5))
+}
+
+/// The same of a server that may not answer: it has `limit` for each step.
+///
+/// # Errors
+/// When it does not answer.
+pub fn four_letter_word_within(address: SocketAddr, word: &str, limit: Duration) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.write_all(word.as_bytes())?;

@@ -1,0 +1,268 @@
+//! One server's place in an ensemble, and the program that has it now.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::Id;
+use crate::process::Process;
+use crate::service::{SUPER_DIGEST, four_letter_word_within};
+use crate::{peer, zkserver};
+
+/// How long a server may take to say what it is; a paused one never does.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// A server that is stopped in good order is gone by then.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whose program it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Debian's ZooKeeper.
+    Java,
+    /// `zkserver`.
+    Ours,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Java => "java",
+            Self::Ours => "ours",
+        })
+    }
+}
+
+/// Whether it votes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It does.
+    Participant,
+    /// It does not.
+    Observer,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Participant => "participant",
+            Self::Observer => "observer",
+        })
+    }
+}
+
+/// What a server says it is, while it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It leads, and a quorum follows.
+    Leader,
+    /// It follows.
+    Follower,
+    /// It learns without a vote.
+    Observer,
+    /// It is alone.
+    Standalone,
+    /// It has lost its quorum, and reads are all it does.
+    ReadOnly,
+}
+
+impl Mode {
+    fn from_srvr(answer: &str) -> Option<Self> {
+        match answer.lines().find_map(|line| line.strip_prefix("Mode: "))? {
+            "leader" => Some(Self::Leader),
+            "follower" => Some(Self::Follower),
+            "observer" => Some(Self::Observer),
+            "standalone" => Some(Self::Standalone),
+            "read-only" => Some(Self::ReadOnly),
+            _ => None,
+        }
+    }
+}
+
+/// A server's id, directory and address, and the process that serves them now, if any.
+#[derive(Debug)]
+pub struct Place {
+    id: Id,
+    kind: Kind,
+    role: Role,
+    address: SocketAddr,
+    dir: PathBuf,
+    env: Vec<(String, String)>,
+    process: Option<Process>,
+    is_paused: bool,
+    lives: u32,
+}
+
+impl Place {
+    pub(super) fn new(id: Id, kind: Kind, role: Role, address: SocketAddr, parent: &Path) -> Self {
+        let dir = parent.join(format!("server-{id}"));
+        Self { id, kind, role, address, dir, env: Vec::new(), process: None, is_paused: false, lives: 0 }
+    }
+
+    /// Writes `zoo.cfg` and `myid`. Short ticks make time limits expire while a test looks on.
+    pub(super) fn configure(&self, servers: &str, more: &str, is_dynamic: bool) -> Result<()> {
+        fs::create_dir_all(self.data())?;
+        fs::write(self.data().join("myid"), format!("{}\n", self.id))?;
+        let mut config = format!(
+            "tickTime=500\n\
+             initLimit=20\n\
+             syncLimit=4\n\
+             maxSessionTimeout=60000\n\
+             dataDir={}\n\
+             maxClientCnxns=0\n\
+             admin.enableServer=false\n\
+             extendedTypesEnabled=true\n\
+             4lw.commands.whitelist=*\n\
+             DigestAuthenticationProvider.superDigest={SUPER_DIGEST}\n",
+            self.data().display(),
+        );
+        if !is_dynamic {
+            let client =
+                format!("clientPort={}\nclientPortAddress={}\n", self.address.port(), self.address.ip());
+            config.push_str(&client);
+        }
+        if self.role == Role::Observer {
+            config.push_str("peerType=observer\n");
+        }
+        config.push_str(more);
+        config.push_str(servers);
+        Ok(fs::write(self.config(), config)?)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Whose program has it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether it votes.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Where clients find it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its zoo.cfg.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("zoo.cfg")
+    }
+
+    /// Its dataDir.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// What the program that has it now, or had it last, logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.join(format!("server-{}.log", self.lives))
+    }
+
+    /// Another program has it from the next start on.
+    pub fn set_kind(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+
+    /// A variable of its environment, from the next start on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(super) fn start(&mut self, inside: impl FnOnce(Command) -> Command) -> Result<()> {
+        ensure!(self.process.is_none(), "server {} runs already", self.id);
+        let command = match self.kind {
+            Kind::Java => peer::launch(&self.config())?,
+            Kind::Ours => zkserver::launch(&self.config())?,
+        };
+        let mut command = inside(command);
+        command.current_dir(&self.dir).envs(self.env.iter().map(|(name, value)| (name, value)));
+        self.lives += 1;
+        self.process = Some(Process::spawn_logging_to(&mut command, &self.log_file())?);
+        Ok(())
+    }
+
+    /// Ends it as `kill -9` does; a second time changes nothing.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.is_paused = false;
+        match self.process.take() {
+            Some(mut process) => Ok(process.kill()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends it as operators do.
+    ///
+    /// # Errors
+    /// When it does not end, or not well.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.signal("TERM")?;
+        let ended = process.wait(STOP_LIMIT)?;
+        // A JVM ends with 128 and the signal's number.
+        let is_well = matches!(ended.code(), Some(0 | 143));
+        ensure!(is_well, "server {} ({}) ended with {ended}; its log:\n{}", self.id, self.kind, self.log());
+        Ok(())
+    }
+
+    /// Stops its clock, as a long collection of garbage does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&mut self) -> Result<()> {
+        let Some(process) = &self.process else { anyhow::bail!("server {} does not run", self.id) };
+        process.signal("STOP")?;
+        self.is_paused = true;
+        Ok(())
+    }
+
+    /// Lets it run on, if it was paused.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn resume(&mut self) -> Result<()> {
+        if let (Some(process), true) = (&self.process, self.is_paused) {
+            process.signal("CONT")?;
+        }
+        self.is_paused = false;
+        Ok(())
+    }
+
+    /// Whether it has been started and not ended by us.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// What it says it is; `None` when it does not serve.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        if self.process.is_none() || self.is_paused {
+            return None;
+        }
+        Mode::from_srvr(&four_letter_word_within(self.address, "srvr", ANSWER_LIMIT).ok()?)
+    }
+}
