@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::leader::{LeaderPhase, Leading, Stage};
+use super::learner::LearnerStage;
 use super::output::{DiskWork, LinkWork, Output, Recipients, Told};
 use super::packet::Packet;
-use super::sync::{LeaderPhase, Leading, LearnerStage, Stage, follows};
+use super::sync::follows;
 use super::{LinkId, Peer, State, Violation, Zxid};
 
 fn send_to_all(to: &Arc<[LinkId]>, packet: impl FnOnce() -> Packet, out: &mut Vec<Output>) {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
+use super::leader::{LeaderPhase, Leading, Stage};
+use super::learner::LearnerStage;
 use super::output::{DiskWork, LinkWork, Output, Recipients};
 use super::packet::{PROTOCOL, Packet};
-use super::sync::{LeaderPhase, Leading, LearnerStage, Stage};
 use super::{Epoch, LinkId, Peer, State, VISITORS_MAX, Violation, Zxid};
 use crate::config::ServerId;
 

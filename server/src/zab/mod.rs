@@ -12,6 +12,9 @@
 //! | 3, broadcast | [`broadcast`] | PROPOSAL, ACK, COMMIT, INFORM |
 //! | ever after | [`service`] | PING, REQUEST, REVALIDATE, SYNC |
 //!
+//! Who leads is a [`leader`], who follows or observes a [`learner`]: what each remembers, how it begins and ends, and
+//! which of the above a packet or the disk's answer goes to.
+//!
 //! What the peer promises: a txn is told as committed only when a quorum has it on disk, and then it is in the
 //! history of every later leader (ZAB, "A simple totally ordered broadcast protocol", Junqueira et al.). The disk's
 //! answers come back as inputs, so no driver can break that by doing things in another order.
@@ -20,6 +23,8 @@ mod broadcast;
 mod discovery;
 mod election;
 mod input;
+mod leader;
+mod learner;
 mod notification;
 mod output;
 mod packet;
@@ -48,7 +53,9 @@ use crate::config::ServerId;
 use crate::storage::Epochs;
 use discovery::Visitor;
 use election::{Elected, Election};
-use sync::{Leading, Learning, Tail};
+use leader::Leading;
+use learner::Learning;
+use sync::Tail;
 use window::Window;
 
 /// Learners that dialed and have not been let in yet. One more is turned away.

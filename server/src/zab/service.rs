@@ -8,9 +8,10 @@ use bytes::Bytes;
 use jute::data::Id;
 
 use super::discovery::{close, send};
+use super::leader::{LeaderPhase, Stage};
+use super::learner::LearnerStage;
 use super::output::{LinkWork, Output, Recipients, Told};
 use super::packet::Packet;
-use super::sync::{LeaderPhase, LearnerStage, Stage};
 use super::{LinkId, Peer, State, Violation};
 use crate::session::SessionId;
 

@@ -1,262 +1,23 @@
 //! Phase 2: every learner gets the leader's history, and a quorum has it on disk before the leader serves. ZAB paper,
 //! section "Synchronization"; `LearnerHandler.syncFollower`, `Learner.syncWithLeader`.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::{debug, info};
 
-use super::discovery::{close, send};
-use super::election::Elected;
+use super::discovery::send;
 use super::input::Trace;
+use super::leader::{LeaderPhase, Learner, Stage};
+use super::learner::LearnerStage;
 use super::output::{DiskWork, LinkWork, Output, Told};
 use super::packet::Packet;
 use super::window::{Place, Window};
-use super::{DiskDone, Epoch, LinkId, Log, Peer, PeerConfig, PeerStatus, State, Violation, Zxid};
-use crate::config::ServerId;
-
-/// After so many attempts to dial the elected leader, the election was in vain.
-const DIALS_MAX: u32 = 20;
-/// How long after each. A Java leader listens only once it leads.
-const DIAL_INTERVAL: Duration = Duration::from_millis(50);
-/// Packets that wait for the disk. The disk is waited for before the link is read on, so there are few.
-const DEFERRED_MAX: usize = 100_000;
-
-/// A leader, elected or already serving.
-#[derive(Debug)]
-#[doc(alias = "Leader")]
-pub(super) struct Leading {
-    pub(super) elected: Elected,
-    /// The epoch it proposes; zero until a quorum is there.
-    pub(super) epoch: Epoch,
-    pub(super) phase: LeaderPhase,
-    /// `currentEpoch` and the last txn when it was elected: nobody in its quorum may have more.
-    pub(super) own_history: (Epoch, Zxid),
-    /// Everybody who dialed and said who they are.
-    pub(super) learners: BTreeMap<LinkId, Learner>,
-    /// Followers who get proposals.
-    pub(super) followers: Arc<[LinkId]>,
-    /// Observers who get what is committed.
-    pub(super) observers: Arc<[LinkId]>,
-    /// Before it serves: when it gives up. Then: when it pings next.
-    pub(super) due: Duration,
-}
-
-/// How far a leader is. In this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum LeaderPhase {
-    /// Waits for a quorum to come.
-    Gathering,
-    /// Its own promise of the epoch is on its way to the disk.
-    Promising,
-    /// Waits for a quorum to promise the epoch.
-    Promised,
-    /// The reign is on its way to the disk.
-    Noting,
-    /// Waits for a quorum to have its history.
-    Noted,
-    /// It leads.
-    Serving,
-}
-
-/// A learner, as its leader sees it.
-#[derive(Debug)]
-#[doc(alias = "LearnerHandler")]
-pub(super) struct Learner {
-    pub(super) server: ServerId,
-    pub(super) is_observer: bool,
-    pub(super) accepted: Epoch,
-    pub(super) stage: Stage,
-    /// When the last packet came.
-    pub(super) heard: Duration,
-    /// The last proposal that it acknowledged.
-    pub(super) acked: Zxid,
-    /// Since when it owes an acknowledgement, and makes no progress.
-    pub(super) owing_since: Option<Duration>,
-}
-
-/// How far a learner is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// FOLLOWERINFO came.
-    Greeted,
-    /// LEADERINFO was sent.
-    Invited,
-    /// ACKEPOCH came: this is what it has.
-    Promised { last: Zxid, counts: bool },
-    /// The disk is asked where its history ends in ours.
-    Tracing { last: Zxid },
-    /// The disk is asked for a snapshot.
-    Opening,
-    /// NEWLEADER was sent.
-    Sent,
-    /// It has acknowledged that: what it was sent is on its disk.
-    InStep,
-}
-
-/// A learner, elected somebody else to lead.
-#[derive(Debug)]
-#[doc(alias = "Learner")]
-pub(super) struct Learning {
-    pub(super) elected: Elected,
-    pub(super) link: LinkId,
-    pub(super) stage: LearnerStage,
-    pub(super) epoch: Epoch,
-    /// How many times the leader was dialed, and when next.
-    dials: u32,
-    redial_at: Option<Duration>,
-    /// The leader is given up then, unless it is heard from.
-    pub(super) silent_at: Duration,
-    /// What came while the disk was at work.
-    deferred: VecDeque<Packet>,
-    /// The last txn that was in common with the leader before its first proposal.
-    baseline: Zxid,
-    /// The last txn it sent.
-    pub(super) last: Zxid,
-    /// A tree came, and is not installed.
-    is_staged: bool,
-    /// Its proposals that are not committed.
-    pub(super) awaiting: VecDeque<Zxid>,
-    /// Its proposals that are to be acknowledged, once they are on disk.
-    pub(super) to_ack: VecDeque<Zxid>,
-    /// It wants to know who was heard from.
-    pub(super) pinged: Option<Zxid>,
-}
-
-/// How far this server is in learning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum LearnerStage {
-    /// No link yet.
-    Dialing,
-    /// FOLLOWERINFO sent.
-    Greeted,
-    /// The promise is on its way to the disk.
-    Promising,
-    /// ACKEPOCH sent.
-    Promised,
-    /// SNAP came, its tree comes.
-    Fetching,
-    /// The log is being cut.
-    Truncating,
-    /// Proposals come.
-    Syncing,
-    /// The tree is on its way to the disk.
-    Installing,
-    /// The reign is on its way to the disk.
-    Noting,
-    /// NEWLEADER is acknowledged.
-    Noted,
-    /// In step.
-    Serving,
-}
-
-impl LearnerStage {
-    /// Packets wait meanwhile.
-    fn waits_for_disk(self) -> bool {
-        matches!(self, Self::Promising | Self::Fetching | Self::Truncating | Self::Installing | Self::Noting)
-    }
-}
-
-impl Leading {
-    pub(super) fn deadline(&self) -> Duration {
-        self.due
-    }
-
-    pub(super) fn admit(
-        &mut self,
-        link: LinkId,
-        server: ServerId,
-        is_observer: bool,
-        accepted: Epoch,
-        now: Duration,
-    ) {
-        let (stage, acked, owing_since) = (Stage::Greeted, Zxid::ZERO, None);
-        let learner = Learner { server, is_observer, accepted, stage, heard: now, acked, owing_since };
-        self.learners.insert(link, learner);
-    }
-
-    pub(super) fn links_of(&self, server: ServerId) -> impl Iterator<Item = LinkId> {
-        self.learners.iter().filter(move |(_, learner)| learner.server == server).map(|(link, _)| *link)
-    }
-
-    /// A link is gone.
-    pub(super) fn remove(&mut self, link: LinkId, out: &mut Vec<Output>) {
-        if self.learners.remove(&link).is_some() {
-            self.list_recipients();
-            out.push(Output::Told(Told::LearnerGone(link)));
-        }
-    }
-
-    /// Who gets proposals, and who gets what is committed: all that were sent our history.
-    pub(super) fn list_recipients(&mut self) {
-        let sent = || {
-            self.learners.iter().filter(|(_, learner)| matches!(learner.stage, Stage::Sent | Stage::InStep))
-        };
-        let observers = sent().filter(|(_, learner)| learner.is_observer).map(|(link, _)| *link).collect();
-        self.followers = sent().filter(|(_, learner)| !learner.is_observer).map(|(link, _)| *link).collect();
-        self.observers = observers;
-    }
-
-    pub(super) fn describe(&self, config: &PeerConfig, status: &mut PeerStatus) {
-        status.leader = Some(config.me);
-        status.serves = self.phase == LeaderPhase::Serving;
-        status.learners = self.learners.len();
-        let in_step = || self.learners.values().filter(|learner| learner.stage == Stage::InStep);
-        status.synced_observers = in_step().filter(|learner| learner.is_observer).count();
-        status.synced_followers = in_step().count() - status.synced_observers;
-    }
-}
-
-impl Learner {
-    pub(super) fn has_promised(&self) -> bool {
-        match self.stage {
-            Stage::Greeted | Stage::Invited => false,
-            Stage::Promised { counts, .. } => counts,
-            Stage::Tracing { .. } | Stage::Opening | Stage::Sent | Stage::InStep => true,
-        }
-    }
-}
-
-impl Learning {
-    pub(super) fn deadline(&self) -> Duration {
-        self.redial_at.map_or(self.silent_at, |at| at.min(self.silent_at))
-    }
-
-    pub(super) fn describe(&self, status: &mut PeerStatus) {
-        status.leader = Some(self.elected.vote.leader);
-        status.serves = self.stage == LearnerStage::Serving;
-    }
-}
+use super::{Epoch, LinkId, Log, Peer, State, Violation, Zxid};
 
 // The leader's half.
 impl Peer {
-    pub(super) fn begin_leading(&mut self, elected: Elected, now: Duration, out: &mut Vec<Output>) {
-        if self.disk_works > 0 {
-            return; // What the disk says may change what this server has.
-        }
-        // All that is logged is the new epoch's history.
-        for (zxid, record) in self.tail.drain(..) {
-            self.window.push(zxid, record);
-        }
-        self.state = State::Leading(Box::new(Leading {
-            elected,
-            epoch: Epoch(0),
-            phase: LeaderPhase::Gathering,
-            own_history: (self.promises.current, self.log.logged),
-            learners: BTreeMap::new(),
-            followers: Arc::new([]),
-            observers: Arc::new([]),
-            due: now + self.config.init_limit,
-        }));
-        self.admit_visitors(now, out);
-    }
-
-    pub(super) fn leave_leading(&mut self, leading: Leading, out: &mut Vec<Output>) {
-        out.extend(leading.learners.into_keys().map(|link| close(link, None)));
-    }
-
     /// The end of what learners get as history: all of it is committed, or will be before anybody serves.
     fn history_end(&self) -> Zxid {
         match &self.state {
@@ -313,7 +74,7 @@ impl Peer {
     }
 
     /// The disk says where a learner's history ends in ours.
-    fn on_traced(&mut self, link: LinkId, trace: Trace, out: &mut Vec<Output>) {
+    pub(super) fn on_traced(&mut self, link: LinkId, trace: Trace, out: &mut Vec<Output>) {
         let State::Leading(leading) = &mut self.state else {
             return;
         };
@@ -365,7 +126,7 @@ impl Peer {
         }
     }
 
-    fn on_snapshot_opened(&mut self, link: LinkId, zxid: Zxid, out: &mut Vec<Output>) {
+    pub(super) fn on_snapshot_opened(&mut self, link: LinkId, zxid: Zxid, out: &mut Vec<Output>) {
         let is_awaited = match &self.state {
             State::Leading(leading) => {
                 leading.learners.get(&link).is_some_and(|learner| learner.stage == Stage::Opening)
@@ -454,171 +215,12 @@ impl Peer {
         out.push(Output::Told(Told::Committed(self.log.committed)));
         out.push(Output::Told(Told::Lead(leading.epoch)));
     }
-
-    pub(super) fn on_leader_disk(&mut self, done: DiskDone, now: Duration, out: &mut Vec<Output>) {
-        match done {
-            DiskDone::AcceptedEpoch(_) => self.on_leader_promised(out),
-            DiskDone::CurrentEpoch(_) => self.on_reign_noted(out),
-            DiskDone::Persisted(_) => {
-                self.count_synced(out);
-                self.try_commit(out);
-            }
-            DiskDone::Traced { link, trace } => self.on_traced(link, trace, out),
-            DiskDone::SnapshotOpened { link, zxid } => self.on_snapshot_opened(link, zxid, out),
-            DiskDone::Truncated(_)
-            | DiskDone::TruncateRefused
-            | DiskDone::Reloaded(_)
-            | DiskDone::Installed(_) => {
-                unreachable!("nobody leads while the log is at work")
-            }
-        }
-        let _ = now;
-    }
 }
 
 // The learner's half.
 impl Peer {
-    pub(super) fn begin_learning(&mut self, elected: Elected, now: Duration, out: &mut Vec<Output>) {
-        if self.disk_works > 0 {
-            return; // What the disk says may change what this server has.
-        }
-        self.dismiss_visitors(out);
-        self.dialed += 1;
-        let link = LinkId::Leader(self.dialed);
-        self.state = State::Learning(Box::new(Learning {
-            elected,
-            link,
-            stage: LearnerStage::Dialing,
-            epoch: Epoch(0),
-            dials: 1,
-            redial_at: None,
-            silent_at: now + self.config.init_limit,
-            deferred: VecDeque::new(),
-            baseline: Zxid::ZERO,
-            last: Zxid::ZERO,
-            is_staged: false,
-            awaiting: VecDeque::new(),
-            to_ack: VecDeque::new(),
-            pinged: None,
-        }));
-        out.push(Output::Link(LinkWork::Dial { link, server: elected.vote.leader }));
-    }
-
-    pub(super) fn leave_learning(&mut self, learning: Learning, out: &mut Vec<Output>) {
-        out.push(close(learning.link, None));
-        if learning.is_staged {
-            // What is in memory is not what is on disk. If it is being installed, that comes first.
-            self.tail.clear();
-            self.disk_works += 1;
-            out.push(Output::Disk(DiskWork::Reload));
-        }
-    }
-
-    pub(super) fn on_leader_lost(&mut self, link: LinkId, now: Duration, out: &mut Vec<Output>) {
-        let State::Learning(learning) = &mut self.state else {
-            return;
-        };
-        if learning.link != link {
-            return;
-        }
-        if learning.stage == LearnerStage::Dialing && learning.dials < DIALS_MAX {
-            learning.redial_at = Some(now + DIAL_INTERVAL);
-        } else {
-            self.look_again("the link to the leader is gone", now, out);
-        }
-    }
-
-    pub(super) fn on_learner_tick(&mut self, now: Duration, out: &mut Vec<Output>) {
-        let State::Learning(learning) = &mut self.state else {
-            return;
-        };
-        if learning.silent_at <= now {
-            return self.look_again("the leader is silent", now, out);
-        }
-        if learning.redial_at.is_some_and(|at| at <= now) {
-            self.dialed += 1;
-            learning.link = LinkId::Leader(self.dialed);
-            learning.redial_at = None;
-            learning.dials += 1;
-            out.push(Output::Link(LinkWork::Dial {
-                link: learning.link,
-                server: learning.elected.vote.leader,
-            }));
-        }
-    }
-
-    pub(super) fn on_leader_packet(
-        &mut self,
-        link: LinkId,
-        packet: Packet,
-        now: Duration,
-        out: &mut Vec<Output>,
-    ) {
-        let State::Learning(learning) = &mut self.state else {
-            return;
-        };
-        if learning.link != link {
-            return;
-        }
-        let limit = if learning.stage >= LearnerStage::Noted {
-            self.config.sync_limit
-        } else {
-            self.config.init_limit
-        };
-        learning.silent_at = now + limit;
-        if learning.stage.waits_for_disk() || !learning.deferred.is_empty() {
-            if learning.deferred.len() < DEFERRED_MAX {
-                return learning.deferred.push_back(packet);
-            }
-            return self.break_with_leader(Violation::TooMany, now, out);
-        }
-        if let Err(violation) = self.take_leader_packet(packet, out) {
-            self.break_with_leader(violation, now, out);
-        }
-    }
-
-    fn break_with_leader(&mut self, violation: Violation, now: Duration, out: &mut Vec<Output>) {
-        let why = violation.to_string();
-        if let State::Learning(learning) = &self.state {
-            out.push(close(learning.link, Some(violation)));
-        }
-        self.look_again(&why, now, out);
-    }
-
-    fn take_leader_packet(&mut self, packet: Packet, out: &mut Vec<Output>) -> Result<(), Violation> {
-        let State::Learning(learning) = &self.state else {
-            return Ok(());
-        };
-        let wrong = |packet: &Packet, phase| Err(Violation::OutOfPlace { packet: packet.name(), phase });
-        match (learning.stage, packet) {
-            (LearnerStage::Greeted, Packet::LeaderInfo { epoch, .. }) => self.on_leader_info(epoch, out),
-            (LearnerStage::Greeted, other) => wrong(&other, "the leader introduces itself"),
-            (LearnerStage::Promised, Packet::Diff(_)) => {
-                self.on_diff(out);
-                Ok(())
-            }
-            (LearnerStage::Promised, Packet::Trunc(zxid)) => self.on_trunc(zxid, out),
-            (LearnerStage::Promised, Packet::Snap(zxid)) => {
-                self.on_snap(zxid);
-                Ok(())
-            }
-            (LearnerStage::Promised, other) => wrong(&other, "it is said how histories differ"),
-            (LearnerStage::Syncing, Packet::NewLeader { epoch, .. }) => self.on_newleader(epoch, out),
-            (LearnerStage::Noted, Packet::UpToDate) => {
-                self.on_uptodate(out);
-                Ok(())
-            }
-            // It wants no answer from whoever is not in step.
-            (LearnerStage::Syncing, Packet::Ping { .. }) => Ok(()),
-            (LearnerStage::Syncing | LearnerStage::Noted | LearnerStage::Serving, packet) => {
-                self.take_broadcast(packet, out)
-            }
-            (_, other) => wrong(&other, "nothing is expected"),
-        }
-    }
-
     /// Ours is part of the leader's history.
-    fn on_diff(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn on_diff(&mut self, out: &mut Vec<Output>) {
         if self.wants_snapshot {
             // It took the zxid 0 at its word.
             self.stage_tree(Zxid::ZERO, out);
@@ -627,7 +229,7 @@ impl Peer {
         }
     }
 
-    fn continue_from(&mut self, baseline: Zxid) {
+    pub(super) fn continue_from(&mut self, baseline: Zxid) {
         if let State::Learning(learning) = &mut self.state {
             learning.stage = LearnerStage::Syncing;
             learning.baseline = baseline;
@@ -635,7 +237,7 @@ impl Peer {
         }
     }
 
-    fn on_trunc(&mut self, zxid: Zxid, out: &mut Vec<Output>) -> Result<(), Violation> {
+    pub(super) fn on_trunc(&mut self, zxid: Zxid, out: &mut Vec<Output>) -> Result<(), Violation> {
         if zxid > self.log.logged {
             return Err(Violation::Gap { last: self.log.logged, found: zxid });
         }
@@ -649,7 +251,7 @@ impl Peer {
         Ok(())
     }
 
-    fn on_snap(&mut self, zxid: Zxid) {
+    pub(super) fn on_snap(&mut self, zxid: Zxid) {
         if let State::Learning(learning) = &mut self.state {
             learning.stage = LearnerStage::Fetching;
             learning.last = zxid;
@@ -684,7 +286,7 @@ impl Peer {
     }
 
     /// The leader sent all of its history: it has to be on disk before that is acknowledged.
-    fn on_newleader(&mut self, epoch: Epoch, out: &mut Vec<Output>) -> Result<(), Violation> {
+    pub(super) fn on_newleader(&mut self, epoch: Epoch, out: &mut Vec<Output>) -> Result<(), Violation> {
         let State::Learning(learning) = &mut self.state else {
             return Ok(());
         };
@@ -703,7 +305,7 @@ impl Peer {
     }
 
     /// The leader's tree is ours, on disk too; what it has not committed goes to the log.
-    fn on_installed(&mut self, zxid: Zxid, out: &mut Vec<Output>) {
+    pub(super) fn on_installed(&mut self, zxid: Zxid, out: &mut Vec<Output>) {
         let State::Learning(learning) = &mut self.state else {
             return;
         };
@@ -720,7 +322,7 @@ impl Peer {
     }
 
     /// The history is on disk, and whose it is.
-    fn on_noted(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn on_noted(&mut self, out: &mut Vec<Output>) {
         self.log.persisted = self.log.logged;
         let State::Learning(learning) = &mut self.state else {
             return;
@@ -733,7 +335,7 @@ impl Peer {
     }
 
     /// A quorum has the history: serve.
-    fn on_uptodate(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn on_uptodate(&mut self, out: &mut Vec<Output>) {
         let State::Learning(learning) = &mut self.state else {
             return;
         };
@@ -746,42 +348,6 @@ impl Peer {
         }
         info!(%leader, epoch = epoch.0, "in step");
         out.push(Output::Told(Told::Follow { leader, epoch }));
-    }
-
-    pub(super) fn on_learner_disk(&mut self, done: DiskDone, now: Duration, out: &mut Vec<Output>) {
-        let State::Learning(learning) = &self.state else {
-            return;
-        };
-        match (done, learning.stage) {
-            (DiskDone::AcceptedEpoch(epoch), LearnerStage::Promising) if epoch == learning.epoch => {
-                self.tell_history(Some(self.promises.current), out);
-            }
-            (DiskDone::Truncated(zxid), LearnerStage::Truncating) => {
-                self.restart_log(zxid);
-                self.continue_from(zxid);
-            }
-            (DiskDone::TruncateRefused, LearnerStage::Truncating) => {
-                self.wants_snapshot = true;
-                return self.look_again("the log cannot be cut so far back; asking for a snapshot", now, out);
-            }
-            (DiskDone::Installed(zxid), LearnerStage::Installing) => self.on_installed(zxid, out),
-            (DiskDone::CurrentEpoch(_), LearnerStage::Noting) => self.on_noted(out),
-            (DiskDone::Persisted(_), _) => self.ack_persisted(out),
-            _ => {}
-        }
-        self.take_deferred(now, out);
-    }
-
-    /// What came while the disk was at work.
-    fn take_deferred(&mut self, now: Duration, out: &mut Vec<Output>) {
-        while let State::Learning(learning) = &mut self.state
-            && !learning.stage.waits_for_disk()
-            && let Some(packet) = learning.deferred.pop_front()
-        {
-            if let Err(violation) = self.take_leader_packet(packet, out) {
-                return self.break_with_leader(violation, now, out);
-            }
-        }
     }
 }
 

@@ -1,0 +1,191 @@
+//! The office of a leader: whom it has, how far it is with them, how it begins and ends.
+//! `Leader`, `LearnerHandler`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::discovery::close;
+use super::election::Elected;
+use super::output::{Output, Told};
+use super::{DiskDone, Epoch, LinkId, Peer, PeerConfig, PeerStatus, State, Zxid};
+use crate::config::ServerId;
+
+/// A leader, elected or already serving.
+#[derive(Debug)]
+#[doc(alias = "Leader")]
+pub(super) struct Leading {
+    pub(super) elected: Elected,
+    /// The epoch it proposes; zero until a quorum is there.
+    pub(super) epoch: Epoch,
+    pub(super) phase: LeaderPhase,
+    /// `currentEpoch` and the last txn when it was elected: nobody in its quorum may have more.
+    pub(super) own_history: (Epoch, Zxid),
+    /// Everybody who dialed and said who they are.
+    pub(super) learners: BTreeMap<LinkId, Learner>,
+    /// Followers who get proposals.
+    pub(super) followers: Arc<[LinkId]>,
+    /// Observers who get what is committed.
+    pub(super) observers: Arc<[LinkId]>,
+    /// Before it serves: when it gives up. Then: when it pings next.
+    pub(super) due: Duration,
+}
+
+/// How far a leader is. In this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LeaderPhase {
+    /// Waits for a quorum to come.
+    Gathering,
+    /// Its own promise of the epoch is on its way to the disk.
+    Promising,
+    /// Waits for a quorum to promise the epoch.
+    Promised,
+    /// The reign is on its way to the disk.
+    Noting,
+    /// Waits for a quorum to have its history.
+    Noted,
+    /// It leads.
+    Serving,
+}
+
+/// A learner, as its leader sees it.
+#[derive(Debug)]
+#[doc(alias = "LearnerHandler")]
+pub(super) struct Learner {
+    pub(super) server: ServerId,
+    pub(super) is_observer: bool,
+    pub(super) accepted: Epoch,
+    pub(super) stage: Stage,
+    /// When the last packet came.
+    pub(super) heard: Duration,
+    /// The last proposal that it acknowledged.
+    pub(super) acked: Zxid,
+    /// Since when it owes an acknowledgement, and makes no progress.
+    pub(super) owing_since: Option<Duration>,
+}
+
+/// How far a learner is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// FOLLOWERINFO came.
+    Greeted,
+    /// LEADERINFO was sent.
+    Invited,
+    /// ACKEPOCH came: this is what it has.
+    Promised { last: Zxid, counts: bool },
+    /// The disk is asked where its history ends in ours.
+    Tracing { last: Zxid },
+    /// The disk is asked for a snapshot.
+    Opening,
+    /// NEWLEADER was sent.
+    Sent,
+    /// It has acknowledged that: what it was sent is on its disk.
+    InStep,
+}
+
+impl Leading {
+    pub(super) fn deadline(&self) -> Duration {
+        self.due
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        link: LinkId,
+        server: ServerId,
+        is_observer: bool,
+        accepted: Epoch,
+        now: Duration,
+    ) {
+        let (stage, acked, owing_since) = (Stage::Greeted, Zxid::ZERO, None);
+        let learner = Learner { server, is_observer, accepted, stage, heard: now, acked, owing_since };
+        self.learners.insert(link, learner);
+    }
+
+    pub(super) fn links_of(&self, server: ServerId) -> impl Iterator<Item = LinkId> {
+        self.learners.iter().filter(move |(_, learner)| learner.server == server).map(|(link, _)| *link)
+    }
+
+    /// A link is gone.
+    pub(super) fn remove(&mut self, link: LinkId, out: &mut Vec<Output>) {
+        if self.learners.remove(&link).is_some() {
+            self.list_recipients();
+            out.push(Output::Told(Told::LearnerGone(link)));
+        }
+    }
+
+    /// Who gets proposals, and who gets what is committed: all that were sent our history.
+    pub(super) fn list_recipients(&mut self) {
+        let sent = || {
+            self.learners.iter().filter(|(_, learner)| matches!(learner.stage, Stage::Sent | Stage::InStep))
+        };
+        let observers = sent().filter(|(_, learner)| learner.is_observer).map(|(link, _)| *link).collect();
+        self.followers = sent().filter(|(_, learner)| !learner.is_observer).map(|(link, _)| *link).collect();
+        self.observers = observers;
+    }
+
+    pub(super) fn describe(&self, config: &PeerConfig, status: &mut PeerStatus) {
+        status.leader = Some(config.me);
+        status.serves = self.phase == LeaderPhase::Serving;
+        status.learners = self.learners.len();
+        let in_step = || self.learners.values().filter(|learner| learner.stage == Stage::InStep);
+        status.synced_observers = in_step().filter(|learner| learner.is_observer).count();
+        status.synced_followers = in_step().count() - status.synced_observers;
+    }
+}
+
+impl Learner {
+    pub(super) fn has_promised(&self) -> bool {
+        match self.stage {
+            Stage::Greeted | Stage::Invited => false,
+            Stage::Promised { counts, .. } => counts,
+            Stage::Tracing { .. } | Stage::Opening | Stage::Sent | Stage::InStep => true,
+        }
+    }
+}
+
+impl Peer {
+    pub(super) fn begin_leading(&mut self, elected: Elected, now: Duration, out: &mut Vec<Output>) {
+        if self.disk_works > 0 {
+            return; // What the disk says may change what this server has.
+        }
+        // All that is logged is the new epoch's history.
+        for (zxid, record) in self.tail.drain(..) {
+            self.window.push(zxid, record);
+        }
+        self.state = State::Leading(Box::new(Leading {
+            elected,
+            epoch: Epoch(0),
+            phase: LeaderPhase::Gathering,
+            own_history: (self.promises.current, self.log.logged),
+            learners: BTreeMap::new(),
+            followers: Arc::new([]),
+            observers: Arc::new([]),
+            due: now + self.config.init_limit,
+        }));
+        self.admit_visitors(now, out);
+    }
+
+    pub(super) fn leave_leading(&mut self, leading: Leading, out: &mut Vec<Output>) {
+        out.extend(leading.learners.into_keys().map(|link| close(link, None)));
+    }
+
+    pub(super) fn on_leader_disk(&mut self, done: DiskDone, now: Duration, out: &mut Vec<Output>) {
+        match done {
+            DiskDone::AcceptedEpoch(_) => self.on_leader_promised(out),
+            DiskDone::CurrentEpoch(_) => self.on_reign_noted(out),
+            DiskDone::Persisted(_) => {
+                self.count_synced(out);
+                self.try_commit(out);
+            }
+            DiskDone::Traced { link, trace } => self.on_traced(link, trace, out),
+            DiskDone::SnapshotOpened { link, zxid } => self.on_snapshot_opened(link, zxid, out),
+            DiskDone::Truncated(_)
+            | DiskDone::TruncateRefused
+            | DiskDone::Reloaded(_)
+            | DiskDone::Installed(_) => {
+                unreachable!("nobody leads while the log is at work")
+            }
+        }
+        let _ = now;
+    }
+}
