@@ -81,3 +81,62 @@ impl Window {
         zxid >= self.before
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(txns_max: usize, last: i64, zxids: &[i64]) -> Window {
+        let mut window = Window::new(txns_max, Zxid(last));
+        zxids.iter().for_each(|zxid| window.push(Zxid(*zxid), Bytes::from_static(b"txn")));
+        window
+    }
+
+    fn after(window: &Window, zxid: i64) -> Vec<i64> {
+        window.after(Zxid(zxid)).map(|(zxid, _)| zxid.0).collect()
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let window = window(3, 10, &[11, 12, 13, 14]);
+        assert_eq!(after(&window, 0), [12, 13, 14]);
+        assert!(window.reaches_back_to(Zxid(11)) && !window.reaches_back_to(Zxid(10)));
+    }
+
+    #[test]
+    fn large_txns_leave_less_of_a_window() {
+        let mut window = Window::new(500, Zxid(0));
+        for zxid in 1..=4 {
+            window.push(Zxid(zxid), Bytes::from(vec![0_u8; WINDOW_BYTES_MAX / 2]));
+        }
+        assert_eq!(after(&window, 0), [3, 4]);
+        window.push(Zxid(5), Bytes::from(vec![0_u8; WINDOW_BYTES_MAX + 1]));
+        assert_eq!(after(&window, 0), [5]);
+    }
+
+    #[test]
+    fn a_learner_is_covered_from_the_txn_before_the_first() {
+        let window = window(3, 10, &[11, 12]);
+        assert_eq!(
+            [9, 10, 11, 12].map(|zxid| window.place(Zxid(zxid)) == Place::Covered),
+            [false, true, true, true]
+        );
+        assert_eq!(window.place(Zxid(9)), Place::Older);
+    }
+
+    #[test]
+    fn where_a_learner_went_another_way_is_known() {
+        let window = window(9, 10, &[11, 20, 21]);
+        let place = |zxid| window.place(Zxid(zxid));
+        assert_eq!(place(12), Place::Missing { previous: Zxid(11), next: Some(Zxid(20)) });
+        assert_eq!(place(22), Place::Missing { previous: Zxid(21), next: None });
+    }
+
+    #[test]
+    fn an_empty_window_covers_who_has_everything() {
+        let window = window(9, 10, &[]);
+        assert_eq!(window.place(Zxid(10)), Place::Covered);
+        assert_eq!(window.place(Zxid(11)), Place::Missing { previous: Zxid(10), next: None });
+        assert!(after(&window, 10).is_empty());
+    }
+}
