@@ -5,6 +5,7 @@
 //! | `shard-N` | one a core | owns connections: requests in, replies out; answers reads | [`shard`], [`connection`] |
 //! | `node` | 1 | judges, logs and applies writes, a batch at a time | [`driver`] |
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges | [`snapshots`] |
+//! | `quorum` | 0 or 1 | talks to the other servers of an ensemble | [`quorum`] |
 //! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`] |
 //! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
 //!
@@ -29,6 +30,7 @@ pub(crate) mod listener;
 mod live;
 mod mailbox;
 mod queue;
+pub mod quorum;
 mod reply;
 mod restore;
 mod server;

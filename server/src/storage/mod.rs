@@ -25,6 +25,7 @@ pub mod recovery;
 mod rocks;
 mod sim_disk;
 pub mod snapshot;
+mod snapshot_source;
 pub mod snapshot_writer;
 pub mod txn_log;
 
@@ -38,5 +39,6 @@ pub use rocks::RocksStore;
 pub use rocks::fuzz_database_records;
 pub use sim_disk::SimDisk;
 pub use snapshot::{MemoryStore, SnapshotHead, SnapshotStore};
+pub use snapshot_source::SnapshotSource;
 pub use snapshot_writer::SnapshotWriter;
 pub use txn_log::{LogOptions, TxnLog, TxnLogReader};
