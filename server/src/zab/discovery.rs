@@ -156,7 +156,7 @@ impl Peer {
     }
 
     /// This server itself has promised the epoch.
-    pub(super) fn on_leader_promised(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn on_leader_promised(&mut self, now: Duration, out: &mut Vec<Output>) {
         let State::Leading(leading) = &mut self.state else {
             return;
         };
@@ -164,6 +164,7 @@ impl Peer {
             return;
         }
         leading.phase = LeaderPhase::Promised;
+        leading.due = now + self.config.init_limit;
         let waiting: Vec<_> = leading.learners.keys().copied().collect();
         for link in waiting {
             leading.invite(link, out);
@@ -219,7 +220,7 @@ impl Peer {
     }
 
     /// From here on this server's history is the epoch's.
-    pub(super) fn on_reign_noted(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn on_reign_noted(&mut self, now: Duration, out: &mut Vec<Output>) {
         let State::Leading(leading) = &mut self.state else {
             return;
         };
@@ -227,6 +228,7 @@ impl Peer {
             return;
         }
         leading.phase = LeaderPhase::Noted;
+        leading.due = now + self.config.init_limit;
         self.sync_all(out);
     }
 }

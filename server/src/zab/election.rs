@@ -73,7 +73,8 @@ impl Peer {
     #[doc(alias = "getInitId")]
     fn own_vote(&self) -> Vote {
         if self.config.quorum.is_voter(self.config.me) {
-            Vote { leader: self.config.me, zxid: self.vote_zxid(), peer_epoch: self.promises.current }
+            let leader = self.endorsed.unwrap_or(self.config.me);
+            Vote { leader, zxid: self.vote_zxid(), peer_epoch: self.promises.current }
         } else {
             Vote { leader: ServerId(i64::MIN), zxid: Zxid(i64::MIN), peer_epoch: Epoch(0) }
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{info, warn};
+
 use super::discovery::close;
 use super::election::Elected;
 use super::output::{Output, Told};
@@ -29,6 +31,8 @@ pub(super) struct Leading {
     pub(super) observers: Arc<[LinkId]>,
     /// Before it serves: when it gives up. Then: when it pings next.
     pub(super) due: Duration,
+    /// It proposes no more, and leaves once a follower has all; by then, or it stays.
+    pub(super) hands_over_until: Option<Duration>,
 }
 
 /// How far a leader is. In this order.
@@ -113,6 +117,12 @@ impl Leading {
         }
     }
 
+    /// Followers who could lead.
+    fn successors<'a>(&'a self, config: &'a PeerConfig) -> impl Iterator<Item = &'a Learner> {
+        let is_ready = |learner: &&Learner| !learner.is_observer && learner.stage == Stage::InStep;
+        self.learners.values().filter(is_ready).filter(|learner| config.quorum.is_candidate(learner.server))
+    }
+
     /// Who gets proposals, and who gets what is committed: all that were sent our history.
     pub(super) fn list_recipients(&mut self) {
         let sent = || {
@@ -161,8 +171,51 @@ impl Peer {
             followers: Arc::new([]),
             observers: Arc::new([]),
             due: now + self.config.init_limit,
+            hands_over_until: None,
         }));
+        self.endorsed = None;
         self.admit_visitors(now, out);
+    }
+
+    /// Leadership goes to a follower, for instance because this server is about to stop: no more is proposed from
+    /// here on, and once a follower has everything, an election begins in which this server speaks for that one.
+    /// Given up after `syncLimit`. `false` unless this server leads and has a follower who could.
+    pub fn hand_over(&mut self, now: Duration, out: &mut Vec<Output>) -> bool {
+        let State::Leading(leading) = &mut self.state else {
+            return false;
+        };
+        if leading.phase != LeaderPhase::Serving || leading.successors(&self.config).next().is_none() {
+            return false;
+        }
+        leading.hands_over_until = Some(now + self.config.sync_limit);
+        self.try_hand_over(now, out);
+        true
+    }
+
+    /// Whether [`Peer::propose`] must wait: somebody else will lead soon.
+    #[must_use]
+    pub fn is_handing_over(&self) -> bool {
+        matches!(&self.state, State::Leading(leading) if leading.hands_over_until.is_some())
+    }
+
+    pub(super) fn try_hand_over(&mut self, now: Duration, out: &mut Vec<Output>) {
+        let State::Leading(leading) = &mut self.state else {
+            return;
+        };
+        let Some(until) = leading.hands_over_until else {
+            return;
+        };
+        // The rest will think the one with the largest number best, too.
+        let has_all = |learner: &&Learner| learner.owing_since.is_none();
+        let successor = leading.successors(&self.config).filter(has_all).map(|learner| learner.server).max();
+        if let (Some(successor), true) = (successor, self.tail.is_empty()) {
+            info!(%successor, "handing leadership over");
+            self.endorsed = Some(successor);
+            self.look_again("leadership is handed over", now, out);
+        } else if until <= now {
+            warn!("no follower could take leadership over in time");
+            leading.hands_over_until = None;
+        }
     }
 
     pub(super) fn leave_leading(&mut self, leading: Leading, out: &mut Vec<Output>) {
@@ -171,11 +224,12 @@ impl Peer {
 
     pub(super) fn on_leader_disk(&mut self, done: DiskDone, now: Duration, out: &mut Vec<Output>) {
         match done {
-            DiskDone::AcceptedEpoch(_) => self.on_leader_promised(out),
-            DiskDone::CurrentEpoch(_) => self.on_reign_noted(out),
+            DiskDone::AcceptedEpoch(_) => self.on_leader_promised(now, out),
+            DiskDone::CurrentEpoch(_) => self.on_reign_noted(now, out),
             DiskDone::Persisted(_) => {
                 self.count_synced(out);
                 self.try_commit(out);
+                self.try_hand_over(now, out);
             }
             DiskDone::Traced { link, trace } => self.on_traced(link, trace, out),
             DiskDone::SnapshotOpened { link, zxid } => self.on_snapshot_opened(link, zxid, out),
@@ -186,6 +240,5 @@ impl Peer {
                 unreachable!("nobody leads while the log is at work")
             }
         }
-        let _ = now;
     }
 }

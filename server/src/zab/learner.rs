@@ -96,6 +96,7 @@ impl Peer {
         if self.disk_works > 0 {
             return; // What the disk says may change what this server has.
         }
+        self.endorsed = None;
         self.dismiss_visitors(out);
         self.dialed += 1;
         let link = LinkId::Leader(self.dialed);

@@ -114,6 +114,8 @@ pub struct Peer {
     disk_works: u32,
     /// The log could not be cut as a leader wanted it: the next one is asked for a whole tree.
     wants_snapshot: bool,
+    /// This server led, and wants this one to lead next.
+    endorsed: Option<ServerId>,
     /// The election's number: `electionEpoch`, `logicalclock`.
     round: i64,
     /// Learners that dialed, while it is not known who leads; by their links.
@@ -184,6 +186,7 @@ impl Peer {
             window,
             disk_works: 0,
             wants_snapshot: false,
+            endorsed: None,
             round: 0,
             visitors: BTreeMap::new(),
             dialed: 0,

@@ -19,6 +19,7 @@ use crate::session::SessionId;
 impl Peer {
     /// Twice a tick: pings, and a look at who still answers. Before it serves: has it taken too long?
     pub(super) fn on_leader_tick(&mut self, now: Duration, out: &mut Vec<Output>) {
+        self.try_hand_over(now, out);
         let State::Leading(leading) = &mut self.state else {
             return;
         };
@@ -89,7 +90,11 @@ impl Peer {
                 self.on_ack_newleader(link, now, out);
                 Ok(())
             }
-            (Stage::InStep, Packet::Ack(zxid)) => self.on_ack(link, zxid, now, out),
+            (Stage::InStep, Packet::Ack(zxid)) => {
+                let taken = self.on_ack(link, zxid, now, out);
+                self.try_hand_over(now, out);
+                taken
+            }
             (Stage::InStep, other) => serve_learner(link, other, out),
             (_, other) => Err(Violation::OutOfPlace { packet: other.name(), phase: "a learner is let in" }),
         };
