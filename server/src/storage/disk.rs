@@ -7,10 +7,12 @@ use std::any::Any;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
 /// A file system. What a method has done may be lost in a crash until [`DiskFile::sync`] (for bytes) or
 /// [`Disk::sync_dir`] (for names) has returned.
@@ -59,6 +61,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn resize(&self, size: u64) -> io::Result<()>;
     /// Makes the file's bytes and size durable.
     fn sync(&self) -> io::Result<()>;
+    /// A hint: what is durable of `range` is hardly going to be read, and need not be kept in memory.
+    fn forget(&self, range: Range<u64>);
 }
 
 /// The operating system's files.
@@ -167,5 +171,12 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn forget(&self, range: Range<u64>) {
+        if let Some(len) = range.end.checked_sub(range.start).and_then(NonZeroU64::new) {
+            // Where it cannot be done, nothing is lost but memory.
+            let _ = rustix::fs::fadvise(self, range.start, Some(len), Advice::DontNeed);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ struct State {
     random: u64,
     capacity_bytes: Option<u64>,
     syncs_until_failure: Option<u64>,
+    forgotten_bytes: u64,
 }
 
 /// A file's bytes, and which sectors a crash may still take back.
@@ -79,6 +81,7 @@ impl SimDisk {
             random: seed,
             capacity_bytes: None,
             syncs_until_failure: None,
+            forgotten_bytes: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -110,6 +113,12 @@ impl SimDisk {
     /// Lets the sync after `count` more fail.
     pub fn fail_sync_after(&self, count: u64) {
         self.state.lock().syncs_until_failure = Some(count);
+    }
+
+    /// How many bytes the page cache was told to forget.
+    #[must_use]
+    pub fn forgotten_bytes(&self) -> u64 {
+        self.state.lock().forgotten_bytes
     }
 
     /// Flips the bits of `mask` in the byte at `offset`, as a rotten disk does.
@@ -382,6 +391,16 @@ impl DiskFile for SimFile {
         }
         state.file(self.id, self.life)?.settle();
         Ok(())
+    }
+
+    fn forget(&self, range: Range<u64>) {
+        let mut state = self.state.lock();
+        state.forgotten_bytes += range.end - range.start;
+        if let Ok(content) = state.file(self.id, self.life) {
+            let sectors = to_usize(range.start) / SECTOR_BYTES..to_usize(range.end) / SECTOR_BYTES;
+            let unsynced = content.unsynced.range(sectors).next();
+            assert_eq!(unsynced, None, "what is not on the disk cannot be forgotten");
+        }
     }
 }
 

@@ -347,3 +347,19 @@ fn files_of_the_operating_system_do_as_well() {
     }
     assert_eq!(seen, zxids(50..=200));
 }
+
+#[test]
+fn a_long_log_leaves_the_page_cache_behind_the_writer_and_stays_readable() {
+    let disk = SimDisk::new(1);
+    let mut log = TxnLog::open(Arc::new(disk.clone()), LogOptions::new(dir()), &LogEnd::default()).unwrap();
+    for batch in 1..=30 {
+        append(&mut log, (batch - 1) * 1000 + 1..=batch * 1000);
+        log.sync().unwrap();
+        assert!(disk.forgotten_bytes() <= log.file_bytes());
+    }
+    assert!(log.file_bytes() > 20 << 20);
+    assert!(log.file_bytes() - disk.forgotten_bytes() < 12 << 20, "{} bytes", log.file_bytes());
+    log.roll().unwrap();
+    let (read, _) = read_all(&disk).unwrap();
+    assert_eq!(read, zxids(1..=30_000));
+}
