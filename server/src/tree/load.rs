@@ -39,7 +39,7 @@ impl TreeLoader {
 
     /// Makes room for `znodes` more.
     pub fn reserve(&mut self, znodes: usize) {
-        self.tree.index.reserve(&self.tree.nodes, znodes);
+        self.tree.index.reserve(znodes);
     }
 
     /// Adds a znode. "" is the root too.

@@ -1,9 +1,8 @@
 //! From a full path to an entry, where entries know only their name and their parent.
 //!
-//! A path of depth `n` is stored as one component; the table holds nothing but ids. A lookup hashes the whole
-//! path once, probes once, and confirms by walking up from the entry found, whose ancestors are in the cache.
+//! A path of depth `n` is stored as one component; the table holds nothing but ids and hashes. A lookup hashes the
+//! whole path once, probes once, and confirms by walking up from the entry found, whose ancestors are in the cache.
 
-use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
@@ -19,6 +18,18 @@ pub(crate) const ROOT_ID: u32 = 0;
 /// How many tables there are: growing moves one of them only, so that no single insert pays for moving all.
 const PARTS: usize = 256;
 
+/// An entry's id, and what a table needs of its path's hash: so growing looks at no entry.
+#[derive(Clone, Copy)]
+struct Place {
+    id: u32,
+    hash: ShortHash,
+}
+
+/// Half a hash. A table looks at the lowest bits of a hash, for the place, and at the highest seven, for the tag
+/// there. Those are both here, and would only meet in a table of 2^25 places.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ShortHash(u32);
+
 /// One component of a path, and what stands before it.
 pub(crate) trait Component {
     fn name(&self) -> &str;
@@ -27,7 +38,7 @@ pub(crate) trait Component {
 
 /// Finds entries of a [`Slab`] by their full path.
 pub(crate) struct PathIndex {
-    parts: Vec<HashTable<u32>>,
+    parts: Vec<HashTable<Place>>,
     hasher: FixedState,
 }
 
@@ -40,12 +51,12 @@ impl PathIndex {
     }
 
     /// Makes room for `more` entries.
-    pub(crate) fn reserve<T: Component>(&mut self, slab: &Slab<T>, more: usize) {
+    pub(crate) fn reserve(&mut self, more: usize) {
         // Paths spread unevenly: a part gets its mean and a few standard deviations more.
         let mean = more / PARTS;
         let share = mean + 4 * mean.isqrt();
         for part in &mut self.parts {
-            part.reserve(share, rehash(slab, &self.hasher));
+            part.reserve(share, Place::hash);
         }
     }
 
@@ -54,8 +65,9 @@ impl PathIndex {
         if matches!(path, "/" | "") {
             return Some(ROOT_ID);
         }
-        let hash = self.hash(path.as_bytes());
-        self.parts[part_of(hash)].find(hash, |&id| is_path_of(slab, id, path)).copied()
+        let (part, hash) = self.hash(path);
+        let found = self.parts[part].find(hash.widened(), |place| place.is_of(slab, hash, path));
+        found.map(|place| place.id)
     }
 
     /// Adds what `make` puts into the slab for `path`, unless it is there.
@@ -68,13 +80,12 @@ impl PathIndex {
         path: &str,
         make: impl FnOnce(&mut Slab<T>) -> u32,
     ) -> Result<u32, u32> {
-        let hash = self.hash(path.as_bytes());
-        let part = &mut self.parts[part_of(hash)];
-        match part.entry(hash, |&id| is_path_of(slab, id, path), rehash(slab, &self.hasher)) {
-            Slot::Occupied(there) => Err(*there.get()),
-            Slot::Vacant(place) => {
+        let (part, hash) = self.hash(path);
+        match self.parts[part].entry(hash.widened(), |place| place.is_of(slab, hash, path), Place::hash) {
+            Slot::Occupied(there) => Err(there.get().id),
+            Slot::Vacant(free) => {
                 let id = make(slab);
-                place.insert(id);
+                free.insert(Place { id, hash });
                 Ok(id)
             }
         }
@@ -82,14 +93,36 @@ impl PathIndex {
 
     /// Forgets where `id` is, whose path is `path`.
     pub(crate) fn remove(&mut self, path: &str, id: u32) {
-        let hash = self.hash(path.as_bytes());
-        if let Ok(found) = self.parts[part_of(hash)].find_entry(hash, |&other| other == id) {
+        let (part, hash) = self.hash(path);
+        if let Ok(found) = self.parts[part].find_entry(hash.widened(), |other| other.id == id) {
             found.remove();
         }
     }
 
-    fn hash(&self, path: &[u8]) -> u64 {
-        hash_with(&self.hasher, path)
+    /// Which part `path` belongs to, and its hash there. The part is chosen by other bits than the place in it.
+    #[allow(clippy::cast_possible_truncation)]
+    fn hash(&self, path: &str) -> (usize, ShortHash) {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(path.as_bytes());
+        let hash = hasher.finish();
+        ((hash >> 32) as usize % PARTS, ShortHash(hash as u32))
+    }
+}
+
+impl Place {
+    fn hash(&self) -> u64 {
+        self.hash.widened()
+    }
+
+    fn is_of<T: Component>(self, slab: &Slab<T>, hash: ShortHash, path: &str) -> bool {
+        self.hash == hash && is_path_of(slab, self.id, path)
+    }
+}
+
+impl ShortHash {
+    /// As a table wants it.
+    fn widened(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
     }
 }
 
@@ -97,29 +130,6 @@ impl std::fmt::Debug for PathIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let len: usize = self.parts.iter().map(HashTable::len).sum();
         f.debug_struct("PathIndex").field("len", &len).finish_non_exhaustive()
-    }
-}
-
-fn hash_with(hasher: &FixedState, path: &[u8]) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(path);
-    hasher.finish()
-}
-
-/// Bits that the tables themselves use neither for the place (the lowest) nor for the tag (the highest seven).
-#[allow(clippy::cast_possible_truncation)]
-fn part_of(hash: u64) -> usize {
-    (hash >> 40) as usize % PARTS
-}
-
-/// Hashes entries anew when a table grows.
-fn rehash<T: Component>(slab: &Slab<T>, hasher: &FixedState) -> impl Fn(&u32) -> u64 {
-    let path = RefCell::new(Vec::new());
-    move |&id| {
-        let mut path = path.borrow_mut();
-        path.clear();
-        push_path(slab, id, &mut path);
-        hash_with(hasher, &path)
     }
 }
 
