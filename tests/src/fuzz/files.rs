@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use jute::persistence::FileHeader;
 use jute::txn::{ErrorTxn, Txn, TxnBody, TxnHeader};
 use jute::{Jute, Op};
-use server::storage::java_snapshot::{self, Compression, read_body, read_snapshot, read_stream};
+use server::storage::java_snapshot::{self, Compression, read_sent, read_snapshot, read_stream};
 use server::storage::{Disk, LogOptions, SimDisk, SnapshotHead, TxnLog, TxnLogReader};
 use server::tree::{Tree, TreeLoader, TreeOptions};
 use server::zab::Zxid;
@@ -70,7 +70,7 @@ pub(super) fn snapshot(input: &[u8]) {
         3 => round_trip(&sealed(bytes), Compression::None),
         4 => round_trip(&sealed(bytes), Compression::Gzip),
         5 => round_trip(&sealed(bytes), Compression::Snappy),
-        6 => drop(read_body(&mut &*bytes, &mut |_, _| {})),
+        6 => drop(read_sent(&mut &*bytes, &mut |_, _| {})),
         _ => server::fuzzing::database_records(bytes),
     }
 }

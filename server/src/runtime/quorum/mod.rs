@@ -22,23 +22,51 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | [`mesh`], [`greeting`] | election links: who dials, who hangs up, the newest vote to each |
+//! | [`links`], [`link`] | quorum links: dialed and accepted, read and written |
+//! | [`decoder`], [`outbox`] | the packets of one link, in and out |
+//! | [`bulk`] | what follows a SNAP, and what the log holds |
+//! | [`stream`], [`ports`] | sockets |
+//! | [`desk`], [`hub`] | to and from the node |
+
+mod bulk;
+mod decoder;
+mod desk;
+mod greeting;
+mod hub;
+mod link;
+mod links;
+mod mesh;
+mod outbox;
+mod ports;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
-use std::net::TcpListener;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::runtime::{self, LocalOptions, LocalRuntime};
+use tokio::task::spawn_local;
+use tracing::error;
+
+pub use decoder::{Decoder, Next, StreamFlaw};
+pub use ports::{CannotListen, QuorumPorts};
 
 use crate::config::{PeerAddress, ServerId};
 use crate::storage::{Disk, SnapshotSource};
 use crate::tree::{Tree, TreeOptions};
 use crate::zab::{Input, LinkId, LinkWork};
+use desk::{Desk, Order};
+use hub::Hub;
+use links::Links;
+use mesh::Mesh;
+use ports::accept_each;
 
 /// What the thread must be told.
 #[derive(Debug, Clone)]
@@ -65,15 +93,6 @@ pub struct QuorumSettings {
     pub disk: Arc<dyn Disk>,
 }
 
-/// The sockets on which other servers reach this one.
-#[derive(Debug)]
-pub struct QuorumPorts {
-    /// Leader and learners talk there.
-    pub quorum: Vec<TcpListener>,
-    /// Votes arrive there.
-    pub election: Vec<TcpListener>,
-}
-
 /// Takes a batch of inputs to the node, emptying the vector. It must not block.
 pub type Deliver = Box<dyn FnMut(&mut Vec<Input>) + Send>;
 
@@ -93,86 +112,85 @@ impl QuorumRim {
     pub fn start(settings: QuorumSettings, ports: QuorumPorts, deliver: Deliver) -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let of_thread = Arc::clone(&desk);
-        let thread = Builder::new()
-            .name("quorum".to_owned())
-            .spawn(move || run(settings, ports, deliver, &of_thread))?;
+        let thread = Builder::new().name("quorum".to_owned()).spawn(move || {
+            match runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => {
+                    run(&runtime, settings, ports, deliver, &of_thread);
+                    // A resolver, or a disk, may take its time.
+                    runtime.shutdown_background();
+                }
+                Err(error) => error!(%error, "cannot talk to other servers"),
+            }
+        })?;
         Ok(Self { desk, thread })
     }
 
     /// Passes on all of `work`, in order; the vector is empty on return.
     pub fn carry_out(&self, work: &mut Vec<LinkWork>) {
-        self.desk.put(|orders| orders.extend(work.drain(..).map(Order::Work)));
+        self.desk.put(work.drain(..).map(Order::Work));
     }
 
     /// The node has emptied its queue of all that was delivered: links are read again.
-    pub fn taken(&self) {}
+    pub fn taken(&self) {
+        self.desk.note_taken();
+    }
 
     /// Hands over the snapshot that the next [`LinkWork::SendSnapshot`] for `link` sends. It is dropped if the link
     /// is no more.
     pub fn offer_snapshot(&self, link: LinkId, snapshot: Box<dyn SnapshotSource>) {
-        self.desk.put(|orders| orders.push(Order::Offer { link, snapshot }));
+        self.desk.put([Order::Offer { link, snapshot }]);
     }
 
     /// The tree that came behind a SNAP, once [`Input::SnapshotReceived`] says so. It waits until it is taken, or
     /// this server dials again.
     #[must_use]
     pub fn take_tree(&self, link: LinkId) -> Option<Tree> {
-        let mut received = self.desk.received.lock();
-        received.take_if(|(of, _)| *of == link).map(|(_, tree)| *tree)
+        self.desk.take_up(link)
     }
 
     /// From now on these are the members; links that stand are kept.
     pub fn set_members(&self, members: BTreeMap<ServerId, Vec<PeerAddress>>) {
-        self.desk.put(|orders| orders.push(Order::Members(members)));
+        self.desk.put([Order::Members(members)]);
     }
 
     /// Closes everything, and waits for the thread.
     pub fn stop(self) {
-        self.desk.put(|orders| orders.push(Order::Stop));
+        self.desk.put([Order::Stop]);
         let _ = self.thread.join(); // A panic there has been reported by its thread.
     }
 }
 
-/// What lies between the two threads.
-#[derive(Debug, Default)]
-struct Desk {
-    /// Bounded by the node: it proposes no more while its clients' requests are outstanding, and the thread never
-    /// waits for anything but its sockets.
-    orders: Mutex<Vec<Order>>,
-    ordered: Notify,
-    received: Mutex<Option<(LinkId, Box<Tree>)>>,
-}
-
-impl Desk {
-    fn put(&self, put: impl FnOnce(&mut Vec<Order>)) {
-        put(&mut self.orders.lock());
-        self.ordered.notify_one();
-    }
-}
-
-enum Order {
-    Work(LinkWork),
-    Offer { link: LinkId, snapshot: Box<dyn SnapshotSource> },
-    Members(BTreeMap<ServerId, Vec<PeerAddress>>),
-    Stop,
-}
-
-impl fmt::Debug for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Work(work) => work.fmt(f),
-            Self::Offer { link, .. } => write!(f, "Offer({link:?})"),
-            Self::Members(members) => members.fmt(f),
-            Self::Stop => write!(f, "Stop"),
+fn run(
+    runtime: &LocalRuntime,
+    settings: QuorumSettings,
+    ports: QuorumPorts,
+    deliver: Deliver,
+    desk: &Arc<Desk>,
+) {
+    let hub = Rc::new(Hub::new(settings, Arc::clone(desk), deliver));
+    let mesh = Rc::new(Mesh::new(Rc::clone(&hub)));
+    let links = Rc::new(Links::new(Rc::clone(&hub)));
+    runtime.block_on(async {
+        for listener in ports.quorum {
+            let links = Rc::clone(&links);
+            spawn_local(accept_each(listener, move |stream, peer| links.accept(stream, peer)));
         }
-    }
-}
-
-fn run(settings: QuorumSettings, ports: QuorumPorts, deliver: Deliver, desk: &Arc<Desk>) {
-    for order in std::mem::take(&mut *desk.orders.lock()) {
-        if let Order::Offer { snapshot, .. } = order {
-            drop(snapshot);
+        for listener in ports.election {
+            let mesh = Rc::clone(&mesh);
+            spawn_local(accept_each(listener, move |stream, peer| mesh.accept(stream, peer)));
         }
-    }
-    drop((settings, ports, deliver));
+        let mut orders = Vec::new();
+        loop {
+            desk.orders(&mut orders).await;
+            for order in orders.drain(..) {
+                match order {
+                    Order::Work(LinkWork::Notify { to, notification }) => mesh.notify(to, &notification),
+                    Order::Work(work) => links.carry_out(work),
+                    Order::Offer { link, snapshot } => links.offer(link, snapshot),
+                    Order::Members(members) => hub.set_members(members),
+                    Order::Stop => return,
+                }
+            }
+        }
+    });
 }

@@ -21,7 +21,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-pub use read::{JavaSnapshotHead, read_body, read_snapshot, read_stream};
+pub use read::{JavaSnapshotHead, SNAP_SIGNATURE, SentSnapshot, read_sent, read_snapshot, read_stream};
 pub use write::{Walk, write_body, write_snapshot};
 
 use super::disk::Disk;

@@ -26,6 +26,9 @@ use crate::zab::Zxid;
 /// The last part: a zxid and its seal.
 const LAST_ZXID_BYTES: usize = 8 + 8 + 5;
 
+/// What stands behind a snapshot that is sent, as a jute string.
+pub const SNAP_SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
+
 /// What a Java snapshot holds besides znodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JavaSnapshotHead {
@@ -75,15 +78,30 @@ pub fn read_stream(
     read_file(stream, visit)
 }
 
-/// Reads sessions, ACLs and znodes, and no more: what follows a SNAP. The sessions, with their timeouts.
+/// What a leader sends behind SNAP.
+#[derive(Debug)]
+pub struct SentSnapshot {
+    /// Every session, with its timeout in milliseconds.
+    pub sessions: Vec<(SessionId, i32)>,
+    /// What was read of the stream behind the snapshot.
+    pub behind: Vec<u8>,
+}
+
+/// Reads sessions, ACLs and znodes, and the signature behind them: what follows a SNAP. It waits for nothing that
+/// stands behind, but takes some of it if it is there.
 ///
 /// # Errors
 /// When the stream fails, or holds something else.
-pub fn read_body(
+pub fn read_sent(
     stream: &mut dyn Read,
     visit: &mut dyn FnMut(&str, ZnodeRecord),
-) -> io::Result<Vec<(SessionId, i32)>> {
-    read_tree(&mut CheckedReader::new(stream), visit)
+) -> io::Result<SentSnapshot> {
+    let mut input = CheckedReader::new(stream);
+    let sessions = read_tree(&mut input, visit)?;
+    if input.bytes(SNAP_SIGNATURE.len())? != SNAP_SIGNATURE {
+        return Err(invalid("the snapshot is not signed"));
+    }
+    Ok(SentSnapshot { sessions, behind: input.into_unread() })
 }
 
 /// Whether a file is worth reading: its writer had come to the end, or compresses (and then only the beginning

@@ -73,7 +73,12 @@ impl<R: Read> CheckedReader<R> {
         }
     }
 
-    /// Makes the next `len` bytes stand in the buffer. A length that is wrong costs no memory beyond what follows.
+    /// What has been read and not been asked for.
+    pub(super) fn into_unread(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.read)
+    }
+
+    /// Makes the next `len` bytes stand in the buffer, without waiting for more than those. A length that is wrong costs no memory beyond what follows.
     fn fill(&mut self, len: usize) -> io::Result<()> {
         if self.buffer.len() - self.read >= len {
             return Ok(());
@@ -86,7 +91,7 @@ impl<R: Read> CheckedReader<R> {
             let more = BUFFER_BYTES.max((len - self.buffer.len()).min(16 * BUFFER_BYTES));
             let before = self.buffer.len();
             self.buffer.resize(before + more, 0);
-            let got = read_full(&mut self.inner, &mut self.buffer[before..])?;
+            let got = read_some(&mut self.inner, &mut self.buffer[before..])?;
             self.buffer.truncate(before + got);
             if got == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -96,17 +101,13 @@ impl<R: Read> CheckedReader<R> {
     }
 }
 
-fn read_full(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
-    let mut read = 0;
-    while read < into.len() {
-        match from.read(&mut into[read..]) {
-            Ok(0) => break,
-            Ok(n) => read += n,
+fn read_some(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            other => return other,
         }
     }
-    Ok(read)
 }
 
 /// Writes through, keeping the checksum.

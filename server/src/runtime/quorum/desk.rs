@@ -1,0 +1,83 @@
+//! What lies between the node's thread and this one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::config::{PeerAddress, ServerId};
+use crate::storage::SnapshotSource;
+use crate::tree::Tree;
+use crate::zab::{LinkId, LinkWork};
+
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// Bounded by the node: it proposes no more while too many requests are outstanding, and the thread that
+    /// empties it waits for nothing else.
+    orders: Mutex<Vec<Order>>,
+    ordered: Notify,
+    pub(super) untaken_bytes: AtomicUsize,
+    pub(super) taken: Notify,
+    /// There is one leader, and so one tree.
+    received: Mutex<Option<(LinkId, Box<Tree>)>>,
+}
+
+/// What the node's thread asks for.
+pub(super) enum Order {
+    Work(LinkWork),
+    Offer { link: LinkId, snapshot: Box<dyn SnapshotSource> },
+    Members(BTreeMap<ServerId, Vec<PeerAddress>>),
+    Stop,
+}
+
+impl Desk {
+    pub(super) fn put(&self, orders: impl IntoIterator<Item = Order>) {
+        self.orders.lock().extend(orders);
+        self.ordered.notify_one();
+    }
+
+    /// Waits for orders, and swaps them into `into`, which must be empty.
+    pub(super) async fn orders(&self, into: &mut Vec<Order>) {
+        debug_assert!(into.is_empty());
+        loop {
+            std::mem::swap(&mut *self.orders.lock(), into);
+            if !into.is_empty() {
+                return;
+            }
+            self.ordered.notified().await;
+        }
+    }
+
+    /// The node has taken everything.
+    pub(super) fn note_taken(&self) {
+        if self.untaken_bytes.swap(0, SeqCst) > 0 {
+            self.taken.notify_waiters();
+        }
+    }
+
+    pub(super) fn lay_down(&self, link: LinkId, tree: Box<Tree>) {
+        *self.received.lock() = Some((link, tree));
+    }
+
+    pub(super) fn take_up(&self, link: LinkId) -> Option<Tree> {
+        self.received.lock().take_if(|(of, _)| *of == link).map(|(_, tree)| *tree)
+    }
+
+    /// Whoever dials again wants no tree that came before.
+    pub(super) fn clear(&self) {
+        *self.received.lock() = None;
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work(work) => work.fmt(f),
+            Self::Offer { link, .. } => write!(f, "Offer({link:?})"),
+            Self::Members(members) => members.fmt(f),
+            Self::Stop => write!(f, "Stop"),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the tasks of the thread share: what they were told, and the way to the node.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::desk::Desk;
+use super::greeting::Endpoint;
+use super::stream::SocketSetup;
+use super::{Deliver, QuorumSettings};
+use crate::config::{PeerAddress, ServerId};
+use crate::zab::Input;
+
+/// Bytes of packets that the node has not taken yet. With more, no link is read.
+pub(super) const UNTAKEN_BYTES_MAX: usize = 8 << 20;
+
+pub(super) struct Hub {
+    pub(super) settings: QuorumSettings,
+    pub(super) desk: Arc<Desk>,
+    members: RefCell<BTreeMap<ServerId, Vec<PeerAddress>>>,
+    deliver: RefCell<Deliver>,
+}
+
+impl Hub {
+    pub(super) fn new(mut settings: QuorumSettings, desk: Arc<Desk>, deliver: Deliver) -> Self {
+        let members = std::mem::take(&mut settings.members);
+        Self { settings, desk, members: RefCell::new(members), deliver: RefCell::new(deliver) }
+    }
+
+    /// Takes `inputs`, that were `bytes` on the wire, to the node; the vector is empty then.
+    pub(super) fn deliver(&self, inputs: &mut Vec<Input>, bytes: usize) {
+        if !inputs.is_empty() {
+            self.desk.untaken_bytes.fetch_add(bytes, SeqCst);
+            (self.deliver.borrow_mut())(inputs);
+            inputs.clear();
+        }
+    }
+
+    /// Waits until the node has taken most of what it was brought.
+    pub(super) async fn room(&self) {
+        let is_full = || self.desk.untaken_bytes.load(SeqCst) > UNTAKEN_BYTES_MAX;
+        while is_full() {
+            let mut taken = std::pin::pin!(self.desk.taken.notified());
+            taken.as_mut().enable();
+            if is_full() {
+                taken.await;
+            }
+        }
+    }
+
+    pub(super) fn set_members(&self, members: BTreeMap<ServerId, Vec<PeerAddress>>) {
+        *self.members.borrow_mut() = members;
+    }
+
+    /// Where `server` leads, if it does.
+    pub(super) fn quorum_endpoints(&self, server: ServerId) -> Vec<Endpoint> {
+        self.endpoints(server, |address| address.quorum_port)
+    }
+
+    /// Where `server` listens for votes.
+    pub(super) fn election_endpoints(&self, server: ServerId) -> Vec<Endpoint> {
+        self.endpoints(server, |address| address.election_port)
+    }
+
+    fn endpoints(&self, server: ServerId, port: impl Fn(&PeerAddress) -> u16) -> Vec<Endpoint> {
+        let members = self.members.borrow();
+        let addresses = members.get(&server).map(Vec::as_slice).unwrap_or_default();
+        addresses.iter().map(|address| (address.host.clone(), port(address))).collect()
+    }
+
+    /// For connections that are supposed to live, and of which nobody else sees when they do not.
+    pub(super) fn election_sockets(&self) -> SocketSetup {
+        SocketSetup { silence_max: Some(self.settings.greeting_timeout), ..self.quorum_sockets() }
+    }
+
+    /// For connections whose silence the peer watches over.
+    pub(super) fn quorum_sockets(&self) -> SocketSetup {
+        SocketSetup {
+            connect_timeout: self.settings.connect_timeout,
+            keep_alive: self.settings.keep_alive,
+            silence_max: None,
+        }
+    }
+}
