@@ -20,6 +20,20 @@ pub const CLI_MT: &str = "/usr/lib/zookeeper/bin/cli_mt";
 /// Flags with which a JVM starts fast and stays small.
 pub const QUICK_JVM: [&str; 3] = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
 
+/// A JVM that starts fast.
+///
+/// ZooKeeper encodes the paths whose digest it computes, and what its shell prints, in the locale's character set: on a
+/// machine without a locale, a path like `/größe` has another digest.
+#[must_use]
+pub fn java() -> Command {
+    let mut command = Command::new("java");
+    command.args(QUICK_JVM).envs(UTF8_LOCALE);
+    command
+}
+
+/// See [`java`].
+pub const UTF8_LOCALE: [(&str, &str); 1] = [("LC_ALL", "C.UTF-8")];
+
 /// Starts the Java server.
 pub fn start() -> Result<Service> {
     start_with(&Settings::default())
@@ -32,9 +46,8 @@ pub fn start_with(settings: &Settings) -> Result<Service> {
 
 /// How the Java server is called.
 pub fn launch(config: &Path) -> Result<Command> {
-    let mut command = Command::new("java");
+    let mut command = java();
     command
-        .args(QUICK_JVM)
         .arg("-Dznode.container.checkIntervalMs=500")
         .arg("-cp")
         .arg(server_class_path()?)

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use client::{Acl, Client, CreateMode, Stat};
 use server::config::Config;
 use server::runtime::Server;
-use tests::peer::{JARS, QUICK_JVM, class_path, installed};
+use tests::peer::{JARS, class_path, installed, java};
 use tests::service::Service;
 
 /// No page takes a tenth of it, on an idle machine.
@@ -65,9 +65,8 @@ fn start_java(config: &Path) -> Result<Command> {
     std::fs::create_dir_all(&dir)?;
     let (zxid, content) = SNAPSHOT.get().context("it was downloaded")?;
     std::fs::write(dir.join(format!("snapshot.{zxid}")), content)?;
-    let mut command = Command::new("java");
+    let mut command = java();
     command
-        .args(QUICK_JVM)
         .arg("-cp")
         .arg(class_path(&["zookeeper.jar", "slf4j-nop.jar"]))
         .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")

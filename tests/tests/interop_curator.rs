@@ -38,8 +38,8 @@ fn run_scenarios(service: &Service) -> Result<()> {
     let classes = tempfile::tempdir()?;
     compile(classes.path())?;
     let class_path = format!("{}:{}", peer::class_path(JARS), classes.path().display());
-    let mut java = Command::new("java");
-    java.args(peer::QUICK_JVM).args(["-cp", &class_path, "Scenarios"]);
+    let mut java = peer::java();
+    java.args(["-cp", &class_path, "Scenarios"]);
     must_succeed(service, &mut java, Duration::from_secs(300))
 }
 

@@ -127,7 +127,7 @@ fn without_events(output: &str) -> String {
 fn zkcli_sh() -> Result<Command> {
     peer::installed(peer::ZKCLI_SH.as_ref())?;
     let mut command = Command::new(peer::ZKCLI_SH);
-    command.env("CLIENT_JVMFLAGS", peer::QUICK_JVM.join(" "));
+    command.env("CLIENT_JVMFLAGS", peer::QUICK_JVM.join(" ")).envs(peer::UTF8_LOCALE);
     Ok(command)
 }
 
