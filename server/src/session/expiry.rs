@@ -44,6 +44,11 @@ impl ExpiryBuckets {
         due
     }
 
+    /// Looks at nobody any more.
+    pub(super) fn clear(&mut self) {
+        self.buckets.clear();
+    }
+
     /// When [`ExpiryBuckets::take_due`] has something next.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.buckets.first_key_value().map(|(at_ms, _)| *at_ms)

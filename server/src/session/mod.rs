@@ -2,10 +2,14 @@
 //! `SessionTrackerImpl`, `ExpiryQueue`.
 
 pub(crate) mod expiry;
+mod held;
 mod id;
 mod password;
 mod tracker;
 
+pub(crate) use held::HeldSessions;
 pub use id::{ConnectionId, SessionId};
+pub(crate) use password::is_password_of;
 pub use password::password_of;
+pub(crate) use tracker::Owner;
 pub use tracker::{Refused, Sessions, TimeoutBounds};

@@ -21,7 +21,7 @@ pub fn password_of(session: SessionId) -> [u8; 16] {
 /// `password` is the session's. No password fits session 0: that id asks for a new session.
 #[doc(alias = "checkPasswd")]
 #[must_use]
-pub(super) fn is_password_of(session: SessionId, password: &[u8]) -> bool {
+pub(crate) fn is_password_of(session: SessionId, password: &[u8]) -> bool {
     session != SessionId::SERVICE && password == password_of(session)
 }
 

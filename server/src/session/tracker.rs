@@ -6,6 +6,7 @@ use jute::ErrorCode;
 use super::expiry::ExpiryBuckets;
 use super::password::is_password_of;
 use super::{ConnectionId, SessionId};
+use crate::zab::LinkId;
 
 /// The shortest and the longest session timeout that is granted, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +37,22 @@ pub(crate) struct Renewed {
     pub(crate) displaced: Option<ConnectionId>,
 }
 
+/// Which server a session's client is connected to. Requests that come by another one are late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// This one.
+    Here,
+    /// A learner, as long as it has this link.
+    Learner(LinkId),
+}
+
 #[derive(Debug)]
 struct Session {
     timeout_ms: i32,
     expires_ms: u64,
     connection: Option<ConnectionId>,
+    /// `None` until its client is heard from.
+    owner: Option<Owner>,
     /// Its closeSession is under way: it neither expires again nor is of use to anybody.
     closing: bool,
 }
@@ -73,7 +85,50 @@ impl Sessions {
     /// Takes over a session that was there before this server led. It has all of its timeout ahead of it.
     pub(crate) fn adopt(&mut self, session: SessionId, timeout_ms: i32, now_ms: u64) {
         self.avoid(session);
-        self.track(session, timeout_ms, None, now_ms);
+        self.track(session, timeout_ms, None, None, now_ms);
+    }
+
+    /// Forgets them all; ids go on.
+    pub(crate) fn clear(&mut self) {
+        self.by_id.clear();
+        self.by_connection.clear();
+        self.buckets.clear();
+    }
+
+    /// An id for a session of somebody else's to track.
+    pub(crate) fn next_id(&mut self) -> SessionId {
+        let session = self.next;
+        self.next = SessionId(session.0 + 1);
+        session
+    }
+
+    /// What a client gets that wishes for `asked_ms`.
+    pub(crate) fn grant(&self, asked_ms: i32) -> i32 {
+        self.bounds.grant(asked_ms)
+    }
+
+    /// A learner's client opened `session`.
+    pub(crate) fn open_at(&mut self, owner: Owner, session: SessionId, timeout_ms: i32, now_ms: u64) {
+        self.avoid(session);
+        self.track(session, timeout_ms, None, Some(owner), now_ms);
+    }
+
+    /// A learner's client carries on `session`: returns who held it here until now.
+    pub(crate) fn move_to(
+        &mut self,
+        owner: Owner,
+        session: SessionId,
+        timeout_ms: i32,
+        now_ms: u64,
+    ) -> Result<Option<ConnectionId>, Refused> {
+        let known = self.by_id.get_mut(&session).filter(|known| !known.closing).ok_or(Refused)?;
+        known.owner = Some(owner);
+        known.grant(session, timeout_ms, now_ms, &mut self.buckets);
+        let displaced = known.connection.take();
+        if let Some(old) = displaced {
+            self.by_connection.remove(&old);
+        }
+        Ok(displaced)
     }
 
     /// Never opens a session as `session`: after a clock was set back, an id must not be given out twice.
@@ -86,10 +141,9 @@ impl Sessions {
     /// Opens a session for `connection`; returns its id and its timeout. It is known to others once its txn
     /// is applied.
     pub(crate) fn open(&mut self, connection: ConnectionId, asked_ms: i32, now_ms: u64) -> (SessionId, i32) {
-        let session = self.next;
-        self.next = SessionId(session.0 + 1);
+        let session = self.next_id();
         let timeout_ms = self.bounds.grant(asked_ms);
-        self.track(session, timeout_ms, Some(connection), now_ms);
+        self.track(session, timeout_ms, Some(connection), Some(Owner::Here), now_ms);
         self.by_connection.insert(connection, session);
         (session, timeout_ms)
     }
@@ -112,13 +166,8 @@ impl Sessions {
             return Err(Refused);
         };
         let timeout_ms = self.bounds.grant(asked_ms);
-        let sooner = timeout_ms < known.timeout_ms;
-        known.timeout_ms = timeout_ms;
-        known.expires_ms = self.buckets.expiry(now_ms, millis(timeout_ms));
-        if sooner {
-            // Its entry may lie behind the new instant.
-            self.buckets.file(session, known.expires_ms);
-        }
+        known.grant(session, timeout_ms, now_ms, &mut self.buckets);
+        known.owner = Some(Owner::Here);
         let displaced = known.connection.replace(connection).filter(|old| *old != connection);
         if let Some(old) = displaced {
             self.by_connection.remove(&old);
@@ -137,6 +186,27 @@ impl Sessions {
             Some(known) if !known.closing => {
                 known.expires_ms = self.buckets.expiry(now_ms, millis(known.timeout_ms));
                 Ok(())
+            }
+            _ => Err(ErrorCode::SessionExpired),
+        }
+    }
+
+    /// The same, of a session that asks for something by `owner`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SessionExpired`] when it is not alive, [`ErrorCode::SessionMoved`] when it is elsewhere by now.
+    #[doc(alias = "checkSession")]
+    pub(crate) fn hear_request(
+        &mut self,
+        session: SessionId,
+        owner: Owner,
+        now_ms: u64,
+    ) -> Result<(), ErrorCode> {
+        match self.by_id.get_mut(&session) {
+            Some(known) if !known.closing => {
+                known.expires_ms = self.buckets.expiry(now_ms, millis(known.timeout_ms));
+                let is_owner = *known.owner.get_or_insert(owner) == owner;
+                if is_owner { Ok(()) } else { Err(ErrorCode::SessionMoved) }
             }
             _ => Err(ErrorCode::SessionExpired),
         }
@@ -211,10 +281,30 @@ impl Sessions {
         self.by_id.get(&session).is_some_and(|known| !known.closing)
     }
 
-    fn track(&mut self, session: SessionId, timeout_ms: i32, connection: Option<ConnectionId>, now_ms: u64) {
+    fn track(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        connection: Option<ConnectionId>,
+        owner: Option<Owner>,
+        now_ms: u64,
+    ) {
         let expires_ms = self.buckets.expiry(now_ms, millis(timeout_ms));
         self.buckets.file(session, expires_ms);
-        self.by_id.insert(session, Session { timeout_ms, expires_ms, connection, closing: false });
+        self.by_id.insert(session, Session { timeout_ms, expires_ms, connection, owner, closing: false });
+    }
+}
+
+impl Session {
+    /// All of a timeout, perhaps another one than before, lies ahead of it.
+    fn grant(&mut self, session: SessionId, timeout_ms: i32, now_ms: u64, buckets: &mut ExpiryBuckets) {
+        let sooner = timeout_ms < self.timeout_ms;
+        self.timeout_ms = timeout_ms;
+        self.expires_ms = buckets.expiry(now_ms, millis(timeout_ms));
+        if sooner {
+            // Its entry may lie behind the new instant.
+            buckets.file(session, self.expires_ms);
+        }
     }
 }
 
@@ -303,6 +393,27 @@ mod tests {
         assert_eq!(renewed, Ok(Renewed { timeout_ms: 9000, displaced: Some(connection(1)) }));
         sessions.disconnect(connection(1));
         assert_eq!(sessions.close(session), Some(connection(2)));
+    }
+
+    #[test]
+    fn a_request_by_another_server_than_the_last_one_is_late() {
+        let mut sessions = sessions();
+        let learner = Owner::Learner(LinkId::Learner(7));
+        let (session, _) = sessions.open(connection(1), 4000, 0);
+        assert_eq!(sessions.hear_request(session, learner, 0), Err(ErrorCode::SessionMoved));
+        assert_eq!(sessions.move_to(learner, session, 4000, 0), Ok(Some(connection(1))));
+        assert_eq!(sessions.hear_request(session, Owner::Here, 0), Err(ErrorCode::SessionMoved));
+        assert_eq!(sessions.hear_request(session, learner, 0), Ok(()));
+    }
+
+    #[test]
+    fn a_session_belongs_to_the_first_server_that_asks_for_it() {
+        let mut sessions = sessions();
+        let session = SessionId(0x0200_0000_0000_0900);
+        sessions.adopt(session, 4000, 0);
+        let learner = |number| Owner::Learner(LinkId::Learner(number));
+        assert_eq!(sessions.hear_request(session, learner(1), 0), Ok(()));
+        assert_eq!(sessions.hear_request(session, learner(2), 0), Err(ErrorCode::SessionMoved));
     }
 
     #[test]
