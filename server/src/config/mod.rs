@@ -189,7 +189,15 @@ impl Config {
             })
         };
         if self.ensemble.is_distributed() {
-            return refuse("server.N", "ensembles are not supported yet: this server runs alone");
+            if self.my_id.is_none() {
+                return refuse("dataDir", "holds no file myid, which says which server.N this server is");
+            }
+            if self.ensemble.tls || self.ensemble.port_unification {
+                return refuse("sslQuorum", "TLS is not supported yet");
+            }
+            if self.ensemble.sasl.enabled {
+                return refuse("quorum.auth.enableSasl", "SASL is not supported yet");
+            }
         }
         if self.secure_client.is_some() {
             return refuse("secureClientPort", "TLS is not supported yet");

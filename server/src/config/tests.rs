@@ -178,12 +178,12 @@ fn members_are_read_in_every_form() {
 }
 
 #[test]
-fn one_voter_runs_alone_and_more_are_refused_for_now() {
+fn one_voter_runs_alone_and_a_member_must_know_who_it_is() {
     assert!(!good("server.1=h:1:2").ensemble.is_distributed());
     let error = parse("initLimit=5\nsyncLimit=2\nserver.1=h:1:2\nserver.2=h:3:4").expect_err("two voters");
     assert_eq!(
         error.to_string(),
-        "zoo.cfg: server.N: ensembles are not supported yet: this server runs alone"
+        "zoo.cfg: dataDir: holds no file myid, which says which server.N this server is"
     );
 }
 

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use bytes::{Bytes, BytesMut};
 use jute::txn::{Txn, TxnBody};
 use jute::{Op, Reader as FrameReader, Ustring};
+use tracing::error;
 
+use super::member::Role;
 use super::{Action, Delivery, Node, ReplyBody, Request};
 use crate::metrics::Traffic;
 use crate::pipeline::apply::{self, Origin, Outstanding, Work};
@@ -61,6 +63,10 @@ impl Node {
             match work {
                 Work::Txn { op, parts, txn } => {
                     let applied = self.apply_txn(after, &txn, tree, watches, out);
+                    if self.role() == Some(Role::Learner) {
+                        self.answer_learned(after, &txn, applied, tree, watches, out);
+                        continue;
+                    }
                     match &txn.body {
                         TxnBody::CreateSession(created) => {
                             self.welcome(SessionId(txn.header.client_id), created.timeout_ms, origin, out);
@@ -75,27 +81,62 @@ impl Node {
                         }
                     }
                 }
-                Work::Read(request) => self.answer_read(&request, tree, watches, out),
-                Work::Sync(path) => {
-                    let reply = origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path)));
-                    out.extend(reply.map(Action::Deliver));
-                }
-                Work::Refuse(error) => {
-                    let reply = origin.map(|origin| origin.refuse(self.applied, error));
-                    out.extend(reply.map(Action::Deliver));
-                }
-                Work::Depart(connection) => watches.drop_connection(connection),
-                Work::Unknown => out.extend(origin.map(Origin::turn_away).map(Action::Deliver)),
+                other => self.answer(origin, other, tree, watches, out),
             }
         }
+        if self.member.is_some() {
+            self.apply_member(tree, watches, out);
+        }
         self.pending.settle(self.applied, self.applied == self.proposed);
-        self.cut_if_due(tree, out);
+        if self.serves() {
+            self.cut_if_due(tree, out);
+        }
+    }
+
+    /// What a member has to do besides: what waited for no txn, and what its peer wants.
+    fn apply_member(&mut self, tree: &Tree, watches: &mut Watches, out: &mut Vec<Action>) {
+        while let Some((origin, work)) = self.member().due.pop_front() {
+            self.answer(origin, work, tree, watches, out);
+        }
+        self.begin_role(tree);
+        let now = self.member().now;
+        self.carry_on(now, tree, out);
+    }
+
+    /// Does what is no txn.
+    pub(super) fn answer(
+        &mut self,
+        origin: Option<Origin>,
+        work: Work,
+        tree: &Tree,
+        watches: &mut Watches,
+        out: &mut Vec<Action>,
+    ) {
+        let reply = match work {
+            Work::Txn { .. } => unreachable!("txns are applied"),
+            Work::Read(request) => return self.answer_read(&request, tree, watches, out),
+            Work::Depart(connection) => return watches.drop_connection(connection),
+            Work::AnswerSync(link) => {
+                return self.member().ask(|peer, outputs| peer.answer_sync(link, outputs));
+            }
+            Work::Synced => {
+                if let Some(connection) = self.member().forwarded.on_synced() {
+                    self.serve_line(connection, tree, watches, out);
+                }
+                return;
+            }
+            Work::Sync(path) => origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path))),
+            Work::Refuse(error) => origin.map(|origin| origin.refuse(self.applied, error)),
+            Work::Unknown => origin.map(Origin::turn_away),
+        };
+        out.extend(reply.map(Action::Deliver));
     }
 
     /// Something is committed and not applied: [`Node::apply`] has work.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.outstanding.front().is_some_and(|next| next.after <= self.committed)
+            || self.member.as_ref().is_some_and(|member| member.begins || !member.due.is_empty())
     }
 
     fn next_committed(&mut self) -> Option<Outstanding> {
@@ -142,13 +183,21 @@ impl Node {
         self.txns_since_cut += 1;
         note_written(&txn.body, &mut self.written);
         if txn.digest.is_some_and(|digest| digest.tree_digest.cast_unsigned() != tree.digest()) {
-            self.counters.digest_mismatches += 1;
+            self.note_mismatch(txn, tree);
         }
         applied
     }
 
+    /// Two servers, or two versions of one, disagree about what a txn does: one of them has a bug.
+    #[cold]
+    fn note_mismatch(&mut self, txn: &Txn, tree: &Tree) {
+        self.counters.digest_mismatches += 1;
+        let (zxid, txn_type, ours) = (Zxid(txn.header.zxid), txn.header.txn_type, tree.digest());
+        error!(%zxid, txn_type, ours, "after this txn, the tree is not what its author has");
+    }
+
     /// The good end of a new client's handshake.
-    fn welcome(
+    pub(super) fn welcome(
         &mut self,
         session: SessionId,
         timeout_ms: i32,

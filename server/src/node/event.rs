@@ -10,7 +10,7 @@ use jute::{ErrorCode, EventType, Ustring};
 
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Cut;
-use crate::zab::Zxid;
+use crate::zab::{DiskWork, Input, LinkId, LinkWork, Zxid};
 
 /// The time, as the rim read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,6 +89,8 @@ pub enum Event {
     },
     /// What the log can take from here on.
     LogRoom(LogRoom),
+    /// Something that concerns consensus, on a member of an ensemble.
+    Peer(Input),
     /// [`Node::deadline`](crate::node::Node) has passed.
     Tick,
 }
@@ -125,6 +127,29 @@ pub enum Action {
     Deliver(Delivery),
     /// Write what changed to the snapshot store.
     Snapshot(Cut),
+    /// For the network between servers, in this order.
+    Link(LinkWork),
+    /// For the disk, in this order and that of [`Action::Append`]. The answer, a [`DiskDone`](crate::zab::DiskDone),
+    /// must be stepped before any later event.
+    Disk(DiskWork),
+    /// Put another tree in place of the one there is, before anything is applied. The disk stays as it is.
+    Adopt {
+        /// As of which txn.
+        zxid: Zxid,
+        /// It came behind a SNAP on this link; else it is empty.
+        from: Option<LinkId>,
+    },
+    /// Close all client connections: this server does not serve them any more.
+    CloseAll,
+}
+
+impl From<DiskWork> for Action {
+    fn from(work: DiskWork) -> Self {
+        match work {
+            DiskWork::Append { zxid, record } => Self::Append { zxid, record },
+            other => Self::Disk(other),
+        }
+    }
 }
 
 /// Something for a client.

@@ -75,6 +75,9 @@ impl Lockstep {
                 Action::Append { record, .. } => self.log.push(record),
                 Action::Deliver(delivery) => deliveries.push(delivery),
                 Action::Snapshot(cut) => self.cuts.push(cut),
+                Action::Link(_) | Action::Disk(_) | Action::Adopt { .. } | Action::CloseAll => {
+                    unreachable!("it is alone")
+                }
             }
         }
     }

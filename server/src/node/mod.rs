@@ -11,7 +11,10 @@
 mod commit;
 mod config;
 mod event;
+mod leader;
+mod learner;
 pub mod lockstep;
+mod member;
 mod propose;
 mod status;
 
@@ -25,6 +28,7 @@ use jute::Ustring;
 pub use status::{Counters, Status};
 
 use commit::Workspace;
+use member::Member;
 
 use crate::metrics::Traffic;
 use crate::pipeline::apply::{Origin, Outstanding, Work};
@@ -32,12 +36,14 @@ use crate::pipeline::pending::PendingChanges;
 use crate::pipeline::reaper::Reaper;
 use crate::session::{ConnectionId, SessionId, Sessions, password_of};
 use crate::tree::Tree;
-use crate::zab::Zxid;
+use crate::zab::{Peer, Zxid};
 
 /// The machine. `applied <= committed <= proposed`
 #[derive(Debug)]
 pub struct Node {
     config: NodeConfig,
+    /// `None`: it is alone.
+    member: Option<Box<Member>>,
     sessions: Sessions,
     pending: PendingChanges,
     reaper: Reaper,
@@ -82,6 +88,7 @@ impl Node {
         let zxid = tree.last_zxid();
         Self {
             config,
+            member: None,
             sessions,
             pending: PendingChanges::default(),
             reaper,
@@ -104,6 +111,15 @@ impl Node {
         }
     }
 
+    /// The same as a member of an ensemble: it serves once there is a leader, be it this one or another.
+    #[must_use]
+    pub fn with_peer(mut self, peer: Peer, now: Now) -> Self {
+        self.sessions.clear();
+        self.orphaned.clear();
+        self.member = Some(Box::new(Member::new(peer, now)));
+        self
+    }
+
     /// A node that carries on from another tree, with nothing under way. No zxid is used twice if `tree` is not
     /// behind this one.
     #[must_use]
@@ -122,6 +138,15 @@ impl Node {
     /// Takes in one event; `out` gets what is to be done about it. Txns are judged against `tree` and all that
     /// is under way to it.
     pub fn step(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        if self.member.is_some() {
+            self.step_member(event, now, tree, out);
+        } else {
+            self.step_alone(event, now, tree, out);
+        }
+    }
+
+    /// What a lone server and a leader have in common.
+    fn step_alone(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         match event {
             Event::Write(request) => self.on_write(request, now, tree, out),
             Event::Read(request) => self.on_read(request),
@@ -147,6 +172,7 @@ impl Node {
             Event::Persisted(zxid) => self.on_persisted(zxid),
             Event::SnapshotWritten { cuts } => self.cuts_unwritten = self.cuts_unwritten.saturating_sub(cuts),
             Event::LogRoom(room) => self.room = room,
+            Event::Peer(_) => debug_assert!(false, "a lone server has no peers"),
             Event::Tick => self.on_tick(now, tree, out),
         }
     }
@@ -154,6 +180,10 @@ impl Node {
     /// When to step [`Event::Tick`] if nothing happens before: a [`Now::monotonic`].
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
+        if self.member.is_some() { self.member_deadline() } else { self.own_deadline() }
+    }
+
+    fn own_deadline(&self) -> Option<Duration> {
         if !self.can_end_sessions() {
             return None;
         }
@@ -212,7 +242,8 @@ impl Node {
             applied: self.applied,
             outstanding: self.outstanding.len(),
             pending_paths: self.pending.len(),
-            sessions: self.sessions.len(),
+            sessions: self.member.as_ref().map_or(0, |member| member.held.len()) + self.sessions.len(),
+            peer: self.member.as_ref().map(|member| member.peer.status()),
             counters: Counters { changes_foreseen, changes_settled, ..self.counters },
         }
     }

@@ -6,13 +6,15 @@ use jute::proto::SyncRequest;
 use jute::txn::{CreateSessionTxn, ErrorTxn, Txn, TxnBody, TxnDigest, TxnHeader};
 use jute::{ErrorCode, Jute, Op, Ustring};
 
+use super::member::Role;
 use super::{Action, Delivery, Node, Now, Request, millis};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::pending::Outlook;
 use crate::pipeline::prep::{Prep, Write};
-use crate::session::{ConnectionId, SessionId};
+use crate::session::{ConnectionId, Owner, SessionId};
 use crate::storage::txn_log::framed_len;
 use crate::tree::Tree;
+use crate::zab::Zxid;
 
 /// Log records share buffers of this size. A record that is larger gets one of its own.
 const RECORD_BUFFER_BYTES: usize = 64 * 1024;
@@ -20,13 +22,13 @@ const RECORD_BUFFER_BYTES: usize = 64 * 1024;
 const CLOSE_BYTES_MAX: u64 = 128;
 
 /// Who asks for a txn, and what answers to it.
-struct Asked<'a> {
-    session: SessionId,
-    alive: Result<(), ErrorCode>,
-    xid: i32,
-    op: Op,
-    identities: &'a [Id],
-    origin: Option<Origin>,
+pub(super) struct Asked<'a> {
+    pub(super) session: SessionId,
+    pub(super) alive: Result<(), ErrorCode>,
+    pub(super) xid: i32,
+    pub(super) op: Op,
+    pub(super) identities: &'a [Id],
+    pub(super) origin: Option<Origin>,
 }
 
 impl Node {
@@ -34,7 +36,7 @@ impl Node {
     pub(super) fn on_write(&mut self, request: Request, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         let Request { session, connection, xid, op, body, identities } = request;
         self.counters.requests += 1;
-        let alive = self.sessions.hear_from(session, millis(now.monotonic));
+        let alive = self.sessions.hear_request(session, Owner::Here, millis(now.monotonic));
         let origin = connection.map(|connection| Origin { connection, xid });
         let Some(op) = Op::from_code(op) else {
             return self.wait_in_line(origin, Work::Unknown);
@@ -114,7 +116,7 @@ impl Node {
 
     /// Stops 3 and 4: `judge` makes the txn, which then goes to the log and waits to be committed. A refusal
     /// takes a zxid like any other txn.
-    fn propose(
+    pub(super) fn propose(
         &mut self,
         asked: Asked<'_>,
         now: Now,
@@ -122,6 +124,9 @@ impl Node {
         out: &mut Vec<Action>,
         judge: impl FnOnce(&mut Prep<'_>) -> Result<TxnBody, ErrorCode>,
     ) {
+        if self.role().is_some_and(|role| role != Role::Leader) {
+            return; // Its reign ended with the txn before.
+        }
         let zxid = self.proposed.next();
         let mut prep = Prep {
             config: &self.config,
@@ -141,7 +146,8 @@ impl Node {
             Ok(body) => (asked.op, body, prep.digest()),
             Err(error) => {
                 self.counters.refusals += 1;
-                if self.room.is_short {
+                // Other servers have no other way to learn of it than a txn.
+                if self.room.is_short && self.member.is_none() {
                     return self.wait_in_line(asked.origin, Work::Refuse(error));
                 }
                 (Op::Error, TxnBody::Error(ErrorTxn { err: error.code() }), None)
@@ -164,14 +170,29 @@ impl Node {
         let log_bytes = framed_len(&record);
         self.room.bytes = self.room.bytes.saturating_sub(log_bytes);
         self.log_bytes_since_cut += log_bytes;
-        out.push(Action::Append { zxid, record });
+        if !self.log(zxid, record, now, out) {
+            return;
+        }
         self.proposed = zxid;
         self.counters.txns += 1;
         self.wait_in_line(asked.origin, Work::Txn { op: asked.op, parts, txn });
     }
 
+    /// Stop 4: to the log, and to the other servers. `false` if this reign is over.
+    fn log(&mut self, zxid: Zxid, record: Bytes, now: Now, out: &mut Vec<Action>) -> bool {
+        let Some(member) = &mut self.member else {
+            out.push(Action::Append { zxid, record });
+            return true;
+        };
+        let proposed = member.ask(|peer, outputs| peer.propose(zxid, record, now.monotonic, outputs));
+        if !proposed {
+            member.role = Role::Looking; // The peer has told so; it is seen to after this event.
+        }
+        proposed
+    }
+
     /// Whether a txn for this request fits into the log, and still every session can end after it.
-    fn has_room_for(&self, op: Op, body: &Bytes) -> bool {
+    pub(super) fn has_room_for(&self, op: Op, body: &Bytes) -> bool {
         if !self.room.is_short {
             return true;
         }

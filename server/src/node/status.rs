@@ -1,6 +1,6 @@
 //! What the node tells of itself: plain numbers, which the rim publishes.
 
-use crate::zab::Zxid;
+use crate::zab::{PeerStatus, Zxid};
 
 /// The node at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,8 +15,10 @@ pub struct Status {
     pub outstanding: usize,
     /// Paths with changes that are not applied.
     pub pending_paths: usize,
-    /// Sessions, closing ones included.
+    /// Sessions, closing ones included; on a learner those of its own clients.
     pub sessions: usize,
+    /// Its part in the ensemble, if it is a member of one.
+    pub peer: Option<PeerStatus>,
     /// Since the start.
     pub counters: Counters,
 }

@@ -9,7 +9,7 @@ use jute::{ErrorCode, Op, Ustring};
 use crate::node::{Delivery, ReplyBody, Request};
 use crate::session::ConnectionId;
 use crate::tree::Applied;
-use crate::zab::Zxid;
+use crate::zab::{LinkId, Zxid};
 
 /// A request that waits for its turn to be applied and answered.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub(crate) enum Work {
     Read(Request),
     /// Only the order counts.
     Sync(Ustring),
+    /// The same, for a learner's client.
+    AnswerSync(LinkId),
+    /// The leader has answered the oldest sync of this learner's clients.
+    Synced,
     /// Not even worth a txn.
     Refuse(ErrorCode),
     /// Not an operation for clients: its connection closes.
@@ -82,6 +86,10 @@ impl Origin {
 #[doc(alias = "FinalRequestProcessor")]
 pub(crate) fn answer(op: Op, parts: &[Op], zxid: Zxid, applied: Applied, origin: Origin) -> Delivery {
     let body = match applied {
+        // Its client is elsewhere by now, and gets the answer there if it asks again.
+        Applied::Error(code) if code == ErrorCode::SessionMoved.code() => {
+            return Delivery::Close { connection: origin.connection };
+        }
         Applied::Error(code) => {
             let error = ErrorCode::from_code(code).unwrap_or(ErrorCode::SystemError);
             return origin.refuse(zxid, error);

@@ -255,6 +255,7 @@ impl Driver {
                     deal_out(delivery, &mut self.deliveries);
                 }
                 Action::Snapshot(cut) => cuts.push(cut),
+                _ => {}
             }
         }
         for (index, deliveries) in self.deliveries.iter_mut().enumerate() {

@@ -264,6 +264,7 @@ impl Play {
                 Action::Snapshot(cut) => {
                     assert_eq!((cut.zxid, cut.digest), (self.tree.last_zxid(), self.tree.digest()));
                 }
+                other => panic!("a lone server wants nothing of other servers: {other:?}"),
             }
         }
     }

@@ -64,6 +64,7 @@ pub(super) fn event(event: &Event, names: &Names) -> String {
         Event::SnapshotWritten { cuts } => format!("SnapshotWritten {cuts}"),
         Event::LogRoom(LogRoom { is_short: false, .. }) => "LogRoom ample".to_owned(),
         Event::LogRoom(LogRoom { bytes, is_short: true }) => format!("LogRoom short, {bytes} bytes left"),
+        Event::Peer(input) => format!("Peer {input:?}"),
         Event::Tick => "Tick".to_owned(),
     }
 }
@@ -83,6 +84,10 @@ pub(super) fn action(action: &Action, names: &Names) -> Option<String> {
         Action::Deliver(Delivery::Answer { .. }) => return None,
         Action::Deliver(delivery) => delivered(delivery, names),
         Action::Snapshot(cut) => format!("Snapshot {}", cut.zxid),
+        Action::Link(work) => format!("Link {work:?}"),
+        Action::Disk(work) => format!("Disk {work:?}"),
+        Action::Adopt { zxid, .. } => format!("Adopt {zxid}"),
+        Action::CloseAll => "CloseAll".to_owned(),
     })
 }
 

@@ -1,3 +1,4 @@
+mod ensemble;
 mod full_disk;
 mod multi;
 mod replay;

@@ -1,0 +1,327 @@
+//! The node as a member of an ensemble: it hands its [`Peer`] what concerns consensus, passes on what the peer wants
+//! of network and disk, and does what it is told.
+//!
+//! The tree holds what is committed (and, until a leader says otherwise, what recovery replayed). Txns that are not
+//! committed wait among the outstanding requests: a leader's because it made them, a learner's because they came.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jute::Jute;
+use jute::txn::Txn;
+use tracing::warn;
+
+use super::{Action, Delivery, Event, Node, Now};
+use crate::pipeline::apply::{Origin, Outstanding, Work};
+use crate::pipeline::forward::Forwarded;
+use crate::pipeline::pending::PendingChanges;
+use crate::session::HeldSessions;
+use crate::storage::txn_log::framed_len;
+use crate::tree::Tree;
+use crate::zab::{DiskDone, Input, LinkId, LinkWork, Output, Packet, Peer, Told, Violation, Zxid};
+
+/// What only a member has.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) peer: Peer,
+    pub(super) role: Role,
+    /// What the peer wants, and nobody has seen to yet.
+    outputs: VecDeque<Output>,
+    /// Where the peer writes that.
+    scratch: Vec<Output>,
+    /// The txn of the packet in hand.
+    decoded: Option<Txn>,
+    /// Whose tree the input in hand is about.
+    tree_from: Option<LinkId>,
+    /// The role is new: it begins once all that is committed is applied.
+    pub(super) begins: bool,
+    pub(super) now: Now,
+    /// A learner's own clients.
+    pub(super) held: HeldSessions,
+    /// What they wait for.
+    pub(super) forwarded: Forwarded,
+    /// What waits for no txn, only for the next round of applying.
+    pub(super) due: VecDeque<(Option<Origin>, Work)>,
+    /// Clients who want to carry on a session, while the leader is asked.
+    pub(super) renewals: Vec<super::learner::Renewal>,
+}
+
+/// What a member serves as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nobody leads: it does not serve.
+    Looking,
+    Leader,
+    /// Follower or observer.
+    Learner,
+}
+
+impl Member {
+    pub(super) fn new(peer: Peer, now: Now) -> Self {
+        Self {
+            peer,
+            role: Role::Looking,
+            outputs: VecDeque::new(),
+            scratch: Vec::new(),
+            decoded: None,
+            tree_from: None,
+            begins: false,
+            now,
+            held: HeldSessions::default(),
+            forwarded: Forwarded::default(),
+            due: VecDeque::new(),
+            renewals: Vec::new(),
+        }
+    }
+
+    /// Has the peer do something. What it wants done about it waits for [`Node::carry_on`].
+    pub(super) fn ask<T>(&mut self, ask: impl FnOnce(&mut Peer, &mut Vec<Output>) -> T) -> T {
+        let answer = ask(&mut self.peer, &mut self.scratch);
+        self.outputs.extend(self.scratch.drain(..));
+        answer
+    }
+}
+
+impl Node {
+    /// The member's part of [`Node::step`].
+    pub(super) fn step_member(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        self.member().now = now;
+        match event {
+            Event::Peer(input) => self.on_peer(input, now, tree),
+            Event::Persisted(zxid) => self.on_peer(Input::Disk(DiskDone::Persisted(zxid)), now, tree),
+            Event::Tick => self.on_member_tick(now, tree, out),
+            Event::SnapshotWritten { .. } | Event::LogRoom(_) => self.step_alone(event, now, tree, out),
+            _ => match self.member().role {
+                Role::Looking => self.turn_away(event, out),
+                Role::Leader => self.step_alone(event, now, tree, out),
+                Role::Learner => self.step_learner(event, now, out),
+            },
+        }
+        self.carry_on(now, tree, out);
+    }
+
+    /// Only for what is reached through a peer.
+    pub(super) fn member(&mut self) -> &mut Member {
+        self.member.as_deref_mut().expect("a lone server has no peer")
+    }
+
+    pub(super) fn role(&self) -> Option<Role> {
+        self.member.as_ref().map(|member| member.role)
+    }
+
+    /// [`Node::apply`] must come before the next event: a role begins with it.
+    #[must_use]
+    pub fn must_apply(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.begins)
+    }
+
+    /// Clients are served: this server is alone, or has a leader.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.role() != Some(Role::Looking)
+    }
+
+    /// This server leads.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.role() == Some(Role::Leader)
+    }
+
+    fn on_member_tick(&mut self, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        let member = self.member();
+        if member.peer.deadline().is_some_and(|due| due <= now.monotonic) {
+            member.ask(|peer, outputs| peer.step(Input::Tick, now.monotonic, outputs));
+        }
+        if member.role == Role::Leader && !member.begins {
+            self.on_tick(now, tree, out);
+        }
+    }
+
+    pub(super) fn member_deadline(&self) -> Option<Duration> {
+        let member = self.member.as_deref()?;
+        let own = if member.role == Role::Leader { self.own_deadline() } else { None };
+        [member.peer.deadline(), own].into_iter().flatten().min()
+    }
+
+    fn on_peer(&mut self, input: Input, now: Now, tree: &Tree) {
+        match &input {
+            Input::Disk(DiskDone::Truncated(zxid)) => self.on_truncated(*zxid, tree),
+            Input::Disk(DiskDone::Reloaded(_)) => self.on_reloaded(tree),
+            Input::SnapshotReceived { link } => self.member().tree_from = Some(*link),
+            Input::Packet { link, packet } => {
+                let link = *link;
+                if let Err(violation) = self.decode_txn(packet) {
+                    return self.break_link(link, violation, now);
+                }
+            }
+            _ => {}
+        }
+        self.member().ask(|peer, outputs| peer.step(input, now.monotonic, outputs));
+    }
+
+    /// A txn is judged before the peer logs it: what cannot be read again must not be on the disk.
+    fn decode_txn(&mut self, packet: &Packet) -> Result<(), Violation> {
+        let (Packet::Proposal { zxid, record }
+        | Packet::Inform { zxid, record }
+        | Packet::InformAndActivate { zxid, record, .. }) = packet
+        else {
+            return Ok(());
+        };
+        match Txn::from_bytes(record) {
+            Ok(txn) if txn.header.zxid == zxid.0 => {
+                self.member().decoded = Some(txn);
+                Ok(())
+            }
+            Ok(txn) => Err(Violation::Undecodable(format!("txn {} as {zxid}", Zxid(txn.header.zxid)))),
+            Err(error) => Err(Violation::Undecodable(format!("txn {zxid}: {error}"))),
+        }
+    }
+
+    fn break_link(&mut self, link: LinkId, violation: Violation, now: Now) {
+        let member = self.member();
+        member.outputs.push_back(Output::Link(LinkWork::Close { link, why: Some(violation) }));
+        member.ask(|peer, outputs| peer.step(Input::LinkDown(link), now.monotonic, outputs));
+    }
+
+    /// Sees to what the peer wants, until it wants no more.
+    pub(super) fn carry_on(&mut self, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        while let Some(output) = self.member().outputs.pop_front() {
+            match output {
+                Output::Link(work) => out.push(Action::Link(work)),
+                Output::Disk(work) => out.push(Action::from(work)),
+                Output::Told(told) => self.on_told(told, now, tree, out),
+            }
+        }
+        let member = self.member();
+        (member.decoded, member.tree_from) = (None, None);
+    }
+
+    fn on_told(&mut self, told: Told, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        match told {
+            Told::Look => self.stop_serving(out),
+            Told::Lead(epoch) => {
+                self.proposed = epoch.beginning();
+                self.begin(Role::Leader);
+            }
+            Told::Follow { .. } => self.begin(Role::Learner),
+            Told::Proposed { zxid, record } => self.on_proposed(zxid, &record),
+            Told::Committed(zxid) => self.committed = self.committed.max(zxid),
+            Told::Forget(zxid) => {
+                self.outstanding.retain(|waiting| waiting.after <= zxid);
+                self.proposed = self.proposed.min(zxid);
+            }
+            Told::Adopt(zxid) => {
+                self.carry_on_from(zxid);
+                let from = self.member().tree_from;
+                out.push(Action::Adopt { zxid, from });
+            }
+            Told::Requested { .. }
+            | Told::Revalidate { .. }
+            | Told::Touched { .. }
+            | Told::LearnerGone(_) => {
+                self.on_learner_asks(told, now, tree, out);
+            }
+            Told::Revalidated { .. } | Told::Synced | Told::Pinged => self.on_leader_says(told, out),
+        }
+    }
+
+    fn begin(&mut self, role: Role) {
+        let member = self.member();
+        member.role = role;
+        member.begins = true;
+    }
+
+    /// Clients go elsewhere. Txns that are not committed may still become so, under the next leader.
+    fn stop_serving(&mut self, out: &mut Vec<Action>) {
+        self.pending = PendingChanges::after(&self.pending);
+        self.sessions.clear();
+        self.orphaned.clear();
+        for mut waiting in std::mem::take(&mut self.outstanding) {
+            match waiting.work {
+                Work::Txn { .. } => {
+                    waiting.origin = None;
+                    self.outstanding.push_back(waiting);
+                }
+                // Connections that have gone wait for no txn, and none may be forgotten along with one.
+                Work::Depart(_) => self.member().due.push_back((None, waiting.work)),
+                _ => {}
+            }
+        }
+        let member = self.member();
+        let served = member.role != Role::Looking;
+        member.role = Role::Looking;
+        member.begins = false;
+        member.held.clear();
+        member.forwarded.clear();
+        member.renewals.clear();
+        member.due.retain(|(_, work)| matches!(work, Work::Depart(_)));
+        if served {
+            out.push(Action::CloseAll);
+        }
+    }
+
+    /// While nobody leads, nobody is served.
+    fn turn_away(&mut self, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::OpenSession { connection, .. } | Event::RenewSession { connection, .. } => {
+                out.push(Action::Deliver(Delivery::Close { connection }));
+            }
+            Event::Disconnected { connection } => {
+                self.member().due.push_back((None, Work::Depart(connection)));
+            }
+            // All others have been closed.
+            _ => {}
+        }
+    }
+
+    /// The leader's txn is in the log, or will be.
+    fn on_proposed(&mut self, zxid: Zxid, record: &Bytes) {
+        let decoded = self.member().decoded.take().filter(|txn| txn.header.zxid == zxid.0);
+        let txn = decoded.unwrap_or_else(|| Txn::from_bytes(record).expect("it was decoded when it came"));
+        self.proposed = zxid;
+        self.counters.txns += 1;
+        self.log_bytes_since_cut += framed_len(record);
+        let op = jute::Op::Error; // Who asked for what, their connections know.
+        let work = Work::Txn { op, parts: Vec::new(), txn };
+        self.outstanding.push_back(Outstanding { after: zxid, origin: None, work });
+    }
+
+    /// The log ends at `zxid`. The tree has been loaded anew if it went beyond; `tree` is what there is now.
+    fn on_truncated(&mut self, zxid: Zxid, tree: &Tree) {
+        if tree.last_zxid() == self.applied {
+            self.proposed = zxid.max(self.applied);
+        } else {
+            self.carry_on_from(tree.last_zxid());
+        }
+    }
+
+    fn on_reloaded(&mut self, tree: &Tree) {
+        self.carry_on_from(tree.last_zxid());
+    }
+
+    /// Another tree, as of `zxid`, takes the place of the one there was.
+    fn carry_on_from(&mut self, zxid: Zxid) {
+        self.outstanding.clear();
+        self.proposed = zxid;
+        self.committed = zxid;
+        self.applied = zxid;
+        self.txns_since_cut = 0;
+        self.log_bytes_since_cut = 0;
+    }
+
+    /// All that is committed is applied to `tree`, so the role begins.
+    pub(super) fn begin_role(&mut self, tree: &Tree) {
+        let member = self.member();
+        if !std::mem::take(&mut member.begins) {
+            return;
+        }
+        let (role, now) = (member.role, member.now);
+        if self.applied != self.committed {
+            warn!(applied = %self.applied, committed = %self.committed, "committed txns are missing");
+        }
+        if role == Role::Leader {
+            self.take_office(tree, now);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Members of an ensemble in one thread: their disks are vectors, the links between them one queue.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jute::Jute;
+use jute::data::Id;
+use jute::txn::Txn;
+
+use crate::config::{Config, Ensemble, Member, Role, ServerId};
+use crate::node::{Action, Delivery, Event, Node, NodeConfig, Now};
+use crate::session::ConnectionId;
+use crate::storage::Epochs;
+use crate::tree::{Tree, TreeOptions};
+use crate::watch::Watches;
+use crate::zab::{
+    DiskDone, DiskWork, History, Input, LinkId, LinkWork, Packet, Peer, PeerConfig, Quorum, Recipients,
+    Trace, Zxid,
+};
+
+/// One process, and what its disk holds.
+pub(super) struct Server {
+    pub(super) node: Node,
+    pub(super) tree: Tree,
+    pub(super) watches: Watches,
+    pub(super) disk: Disk,
+    /// What its clients got.
+    pub(super) delivered: Vec<Delivery>,
+    /// Something was appended since it was last said to be persisted.
+    is_unsynced: bool,
+    is_closing_all: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Disk {
+    log: Vec<(Zxid, Bytes)>,
+    epochs: Epochs,
+    /// Txns that only the snapshot store has.
+    stored: Vec<Bytes>,
+}
+
+/// On its way.
+#[derive(Debug)]
+struct Letter {
+    to: ServerId,
+    input: Input,
+    /// The tree behind a SNAP.
+    tree: Option<Vec<Bytes>>,
+}
+
+/// The ensemble and its network.
+pub(super) struct World {
+    pub(super) servers: BTreeMap<ServerId, Server>,
+    /// Of those that are down.
+    disks: BTreeMap<ServerId, Disk>,
+    quorum: Quorum,
+    observers: Vec<ServerId>,
+    letters: VecDeque<Letter>,
+    /// Each end of a link, and the other.
+    links: BTreeMap<(ServerId, LinkId), (ServerId, LinkId)>,
+    next_link: u32,
+    pub(super) connections: u32,
+    pub(super) now: Now,
+    pub(super) window_txns_max: usize,
+}
+
+fn tree_of(records: &[Bytes]) -> Tree {
+    let mut tree = Tree::new(TreeOptions::default());
+    for record in records {
+        tree.replay(&Txn::from_bytes(record).unwrap());
+    }
+    tree
+}
+
+impl Disk {
+    fn tree(&self) -> Tree {
+        tree_of(&self.records())
+    }
+
+    fn records(&self) -> Vec<Bytes> {
+        self.stored.iter().chain(self.log.iter().map(|(_, record)| record)).cloned().collect()
+    }
+}
+
+impl World {
+    pub(super) fn new(voters: i64, observers: &[i64]) -> Self {
+        let mut members = BTreeMap::new();
+        for id in (1..=voters).chain(observers.iter().copied()) {
+            let role = if id <= voters { Role::Participant } else { Role::Observer };
+            members.insert(ServerId(id), Member { addresses: Vec::new(), role, client: None });
+        }
+        let ensemble = Ensemble { members, ..Config::embedded_default().ensemble };
+        let mut world = Self {
+            servers: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            quorum: Quorum::new(&ensemble),
+            observers: observers.iter().map(|id| ServerId(*id)).collect(),
+            letters: VecDeque::new(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            connections: 0,
+            now: Now::default(),
+            window_txns_max: 500,
+        };
+        (1..=voters).chain(observers.iter().copied()).for_each(|id| world.start(ServerId(id)));
+        world
+    }
+
+    pub(super) fn start(&mut self, id: ServerId) {
+        let disk = self.disks.remove(&id).unwrap_or_default();
+        let tree = disk.tree();
+        let peer = Peer::new(self.peer_config(id), History { promises: disk.epochs, last: tree.last_zxid() });
+        let config = NodeConfig { server_id: u8::try_from(id.0).unwrap(), ..NodeConfig::default() };
+        let node = Node::new(config, &tree, self.now).with_peer(peer, self.now);
+        let (watches, delivered) = (Watches::default(), Vec::new());
+        let server =
+            Server { node, tree, watches, disk, delivered, is_unsynced: false, is_closing_all: false };
+        self.servers.insert(id, server);
+    }
+
+    fn peer_config(&self, me: ServerId) -> PeerConfig {
+        PeerConfig {
+            me,
+            quorum: self.quorum.clone(),
+            membership: Bytes::from_static(b"version=0"),
+            membership_version: 0,
+            is_observer: self.observers.contains(&me),
+            maybe_lost: false,
+            tick: Duration::from_secs(2),
+            init_limit: Duration::from_secs(20),
+            sync_limit: Duration::from_secs(10),
+            notification_interval_min: Duration::from_millis(200),
+            notification_interval_max: Duration::from_secs(60),
+            window_txns_max: self.window_txns_max,
+        }
+    }
+
+    /// What was not synced is lost with it, and so are its links.
+    pub(super) fn kill(&mut self, id: ServerId) {
+        let killed = self.servers.remove(&id).unwrap();
+        self.disks.insert(id, killed.disk);
+        let ends: Vec<_> = self.links.keys().filter(|(end, _)| *end == id).copied().collect();
+        for (_, link) in ends {
+            self.cut(id, link);
+        }
+    }
+
+    fn cut(&mut self, id: ServerId, link: LinkId) {
+        if let Some((other, its_end)) = self.links.remove(&(id, link)) {
+            self.links.remove(&(other, its_end));
+            self.post(other, Input::LinkDown(its_end));
+        }
+    }
+
+    fn post(&mut self, to: ServerId, input: Input) {
+        self.letters.push_back(Letter { to, input, tree: None });
+    }
+
+    /// Steps a server through one batch.
+    pub(super) fn run(&mut self, id: ServerId, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.step(id, event);
+        }
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        if std::mem::take(&mut server.is_unsynced)
+            && let Some((last, _)) = server.disk.log.last()
+        {
+            let last = *last;
+            self.step(id, Event::Persisted(last));
+        }
+        self.apply(id);
+    }
+
+    fn step(&mut self, id: ServerId, event: Event) {
+        let mut actions = Vec::new();
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        server.node.step(event, self.now, &server.tree, &mut actions);
+        self.carry_out(id, actions);
+        if self.servers[&id].node.must_apply() {
+            self.apply(id);
+        }
+    }
+
+    fn apply(&mut self, id: ServerId) {
+        let mut actions = Vec::new();
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        server.node.apply(&mut server.tree, &mut server.watches, &mut actions);
+        assert_eq!(server.node.status().counters.digest_mismatches, 0, "{id:?}");
+        self.carry_out(id, actions);
+    }
+
+    fn carry_out(&mut self, id: ServerId, actions: Vec<Action>) {
+        for action in actions {
+            let server = self.servers.get_mut(&id).unwrap();
+            match action {
+                Action::Append { zxid, record } => {
+                    server.disk.log.push((zxid, record));
+                    server.is_unsynced = true;
+                }
+                Action::Deliver(delivery) => server.delivered.push(delivery),
+                Action::Snapshot(_) => {}
+                Action::Adopt { zxid, from } => {
+                    if from.is_none() {
+                        assert_eq!(zxid, Zxid::ZERO);
+                        server.tree = Tree::default();
+                    }
+                    assert_eq!(server.tree.last_zxid(), zxid);
+                }
+                Action::CloseAll => server.is_closing_all = true,
+                Action::Link(work) => self.send(id, work),
+                Action::Disk(work) => {
+                    if let Some(done) = self.work_disk(id, work) {
+                        self.step(id, Event::Peer(Input::Disk(done)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn work_disk(&mut self, id: ServerId, work: DiskWork) -> Option<DiskDone> {
+        if matches!(work, DiskWork::Install) {
+            self.apply(id);
+        }
+        let server = self.servers.get_mut(&id).unwrap();
+        Some(match work {
+            DiskWork::Append { .. } => unreachable!("it is an action of its own"),
+            DiskWork::SaveAcceptedEpoch(epoch) => {
+                server.disk.epochs.accepted = epoch;
+                DiskDone::AcceptedEpoch(epoch)
+            }
+            DiskWork::SaveCurrentEpoch(epoch) => {
+                server.disk.epochs.current = epoch;
+                DiskDone::CurrentEpoch(epoch)
+            }
+            DiskWork::Truncate(zxid) => {
+                server.disk.log.retain(|(logged, _)| *logged <= zxid);
+                if server.tree.last_zxid() > zxid {
+                    server.tree = server.disk.tree();
+                }
+                DiskDone::Truncated(zxid)
+            }
+            DiskWork::Reload => {
+                server.tree = server.disk.tree();
+                DiskDone::Reloaded(server.tree.last_zxid())
+            }
+            DiskWork::Install => {
+                // What it was made of is kept where the letter was read.
+                server.disk.log.clear();
+                DiskDone::Installed(server.tree.last_zxid())
+            }
+            DiskWork::Trace { link, .. } => DiskDone::Traced { link, trace: Trace::OutOfReach },
+            DiskWork::OpenSnapshot { link } => {
+                DiskDone::SnapshotOpened { link, zxid: server.tree.last_zxid() }
+            }
+        })
+    }
+
+    fn send(&mut self, from: ServerId, work: LinkWork) {
+        match work {
+            LinkWork::Notify { to, notification } => {
+                self.post(to, Input::Notification { from, notification })
+            }
+            LinkWork::Dial { link, server } if self.servers.contains_key(&server) => {
+                self.next_link += 1;
+                let its_end = LinkId::Learner(self.next_link);
+                self.links.insert((from, link), (server, its_end));
+                self.links.insert((server, its_end), (from, link));
+                self.post(server, Input::LinkUp(its_end));
+                self.post(from, Input::LinkUp(link));
+            }
+            LinkWork::Dial { link, .. } => self.post(from, Input::LinkDown(link)),
+            LinkWork::Send { to: Recipients::One(link), packet } => self.send_packet(from, link, packet),
+            LinkWork::Send { to: Recipients::Many(links), packet } => {
+                links.iter().for_each(|link| self.send_packet(from, *link, packet.clone()));
+            }
+            LinkWork::SendLog { link, after, upto } => {
+                let log = self.servers[&from].disk.log.clone();
+                for (zxid, record) in log.into_iter().filter(|(zxid, _)| after < *zxid && *zxid <= upto) {
+                    self.send_packet(from, link, Packet::Proposal { zxid, record });
+                    self.send_packet(from, link, Packet::Commit(zxid));
+                }
+            }
+            LinkWork::SendSnapshot { link } => {
+                if let Some((to, its_end)) = self.links.get(&(from, link)).copied() {
+                    let server = &self.servers[&from];
+                    let last = server.tree.last_zxid();
+                    let mut records = server.disk.records();
+                    records.retain(|record| Txn::from_bytes(record).unwrap().header.zxid <= last.0);
+                    let input = Input::SnapshotReceived { link: its_end };
+                    self.letters.push_back(Letter { to, input, tree: Some(records) });
+                }
+            }
+            LinkWork::Close { link, .. } => self.cut(from, link),
+        }
+    }
+
+    fn send_packet(&mut self, from: ServerId, link: LinkId, packet: Packet) {
+        if let Some((to, its_end)) = self.links.get(&(from, link)).copied() {
+            self.post(to, Input::Packet { link: its_end, packet });
+        }
+    }
+
+    /// Delivers what is under way until nothing is. No time passes.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100_000 {
+            let Some(Letter { to, input, tree }) = self.letters.pop_front() else {
+                return;
+            };
+            if let (Some(records), Some(server)) = (tree, self.servers.get_mut(&to)) {
+                server.tree = tree_of(&records);
+                server.disk.stored = records;
+            }
+            self.run(to, [Event::Peer(input)]);
+        }
+        panic!("it never settles");
+    }
+
+    /// Lets time pass until `is_met`.
+    pub(super) fn run_until(&mut self, what: &str, is_met: impl Fn(&Self) -> bool) {
+        for _ in 0..1000 {
+            self.settle();
+            if is_met(self) {
+                return;
+            }
+            let deadlines = self.servers.values().filter_map(|server| server.node.deadline());
+            self.now.monotonic = deadlines.min().unwrap_or_default().max(self.now.monotonic);
+            self.tick();
+        }
+        panic!("never: {what}");
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = self.now.monotonic;
+        let due = |server: &Server| server.node.deadline().is_some_and(|due| due <= now);
+        let due: Vec<_> = self.servers.iter().filter(|(_, server)| due(server)).map(|(id, _)| *id).collect();
+        due.into_iter().for_each(|id| self.run(id, [Event::Tick]));
+    }
+
+    /// Lets everybody's time pass, ticks and all.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now.monotonic + time;
+        while self.now.monotonic < end {
+            self.settle();
+            let deadlines = self.servers.values().filter_map(|server| server.node.deadline());
+            let next = deadlines.min().unwrap_or(end).min(end);
+            self.now.monotonic = next.max(self.now.monotonic + Duration::from_millis(1));
+            self.tick();
+        }
+        self.settle();
+    }
+
+    /// Waits until all servers that are up serve; returns who leads.
+    pub(super) fn elect(&mut self) -> ServerId {
+        self.run_until("all serve", |world| world.servers.values().all(|server| server.node.serves()));
+        let leaders = self.servers.iter().filter(|(_, server)| server.node.is_leader());
+        let leaders: Vec<_> = leaders.map(|(id, _)| *id).collect();
+        assert_eq!(leaders.len(), 1, "{leaders:?}");
+        leaders[0]
+    }
+
+    pub(super) fn connection(&mut self) -> ConnectionId {
+        self.connections += 1;
+        ConnectionId { shard: 0, slot: self.connections, generation: 0 }
+    }
+
+    /// What was delivered to a connection of `id` since this was last asked.
+    pub(super) fn take(&mut self, id: ServerId) -> Vec<Delivery> {
+        std::mem::take(&mut self.servers.get_mut(&id).unwrap().delivered)
+    }
+
+    pub(super) fn everybody() -> Arc<[Id]> {
+        [Id::new("ip", "127.0.0.1")].into()
+    }
+
+    /// Where everybody has the same tree: its last zxid.
+    pub(super) fn agreed(&self) -> Zxid {
+        let mut states: Vec<_> =
+            self.servers.values().map(|server| (server.tree.last_zxid(), server.tree.digest())).collect();
+        states.dedup();
+        assert_eq!(states.len(), 1, "{states:?}");
+        states[0].0
+    }
+
+    pub(super) fn has_closed_all(&mut self, id: ServerId) -> bool {
+        std::mem::take(&mut self.servers.get_mut(&id).unwrap().is_closing_all)
+    }
+}
