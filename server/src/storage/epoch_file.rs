@@ -32,12 +32,18 @@ impl EpochFiles {
     /// What is on the disk, for a server whose last txn is `last`. A file that is missing is written: a server
     /// that had none belongs to the epoch of its last txn.
     ///
+    /// A crash may have come between a leader's txns and the note whose history they are. The epoch was accepted
+    /// before, so it has become this server's: whoever has one of an epoch's txns has all that its leader began with.
+    ///
     /// # Errors
     /// When a file holds no epoch, or they contradict each other or the log: going on could break a promise.
     pub fn load(&self, disk: &dyn Disk, last: Zxid) -> Result<Epochs> {
         let of_log = Zxid(last.0.max(0)).epoch();
         let current = match self.read(disk, "currentEpoch")? {
-            Some(current) if current < of_log => self.promised_in_time(disk, current, of_log)?,
+            Some(current) if current < of_log => match self.read(disk, "acceptedEpoch")? {
+                Some(accepted) if accepted >= of_log => self.write(disk, "currentEpoch", of_log)?,
+                _ => self.promised_in_time(disk, current, of_log)?,
+            },
             Some(current) => current,
             None => self.write(disk, "currentEpoch", of_log)?,
         };
@@ -171,6 +177,16 @@ mod tests {
         let epochs = files().load(&disk, Zxid::new(Epoch(3), 9)).unwrap();
         assert_eq!(epochs, Epochs { current: Epoch(3), accepted: Epoch(3) });
         assert_eq!(files().load(&disk, Zxid::new(Epoch(3), 9)).unwrap(), epochs);
+    }
+
+    #[test]
+    fn an_accepted_epoch_whose_txns_came_before_a_crash_is_the_current_one() {
+        let disk = SimDisk::new(1);
+        files().save_accepted(&disk, Epoch(5)).unwrap();
+        files().save_current(&disk, Epoch(2)).unwrap();
+        let epochs = files().load(&disk, Zxid::new(Epoch(4), 3)).unwrap();
+        assert_eq!(epochs, Epochs { current: Epoch(4), accepted: Epoch(5) });
+        assert_eq!(files().load(&disk, Zxid::new(Epoch(4), 3)).unwrap(), epochs);
     }
 
     #[test]

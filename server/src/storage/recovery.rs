@@ -21,7 +21,8 @@ use super::data_dir::{DataDirs, remove_if_there};
 use super::disk::Disk;
 use super::error::{Error, Result};
 use super::java_snapshot::{self, JavaSnapshotHead};
-use super::snapshot::{SnapshotHead, SnapshotStore};
+use super::member::remove_void;
+use super::snapshot::{SnapshotHead, SnapshotStore, ZnodeSink};
 use super::txn_log::{LogEnd, LogRecord, TxnLogReader, log_files};
 use crate::tree::{Tree, TreeLoader, TreeOptions};
 use crate::zab::Zxid;
@@ -104,7 +105,7 @@ pub enum Source {
 }
 
 /// Brings back the tree, and sees to it that `store` has a base for the cuts to come. Nothing on the disk is
-/// changed but the store.
+/// changed but the store, and what it [made void](SnapshotStore::voids_log).
 ///
 /// # Errors
 /// When something is damaged or contradictory; the error says what to do.
@@ -115,6 +116,7 @@ pub fn recover(
     dirs: &DataDirs,
     options: &RecoveryOptions,
 ) -> Result<Recovered> {
+    remove_void(&**disk, store, dirs)?;
     let log_is_empty = log_files(&**disk, &dirs.logs())?.is_empty();
     let began = (options.clock)();
     let base = find_base(&**disk, store, dirs, options)?;
@@ -122,7 +124,7 @@ pub fn recover(
     if base.source == Source::Empty && !log_is_empty && has_txns(disk, dirs)? {
         refuse_without_snapshot(dirs, options)?;
     }
-    let mut replay = Replay::new(base, store, dirs);
+    let mut replay = Replay::new(base, store, dirs, options);
     let log_end = replay.run(disk, dirs)?;
     let Replay { mut tree, mut stats, .. } = replay;
     stats.snapshot_time = loaded.saturating_sub(began);
@@ -148,14 +150,42 @@ pub fn recover(
     Ok(Recovered { tree, maybe_lost, log_end, stats })
 }
 
+/// The tree once more, while the log is open: from `store`, as it is, and the log. It changes nothing.
+///
+/// # Errors
+/// When something is damaged, or the disk fails.
+pub fn reload(
+    disk: &Arc<dyn Disk>,
+    store: &dyn SnapshotStore,
+    dirs: &DataDirs,
+    options: &RecoveryOptions,
+) -> Result<Recovered> {
+    let base = if store.written().is_some() { load_ours(store, dirs, options)? } else { no_base(options) };
+    let mut replay = Replay::new(base, store, dirs, options);
+    let log_end = replay.run(disk, dirs)?;
+    let Replay { tree, stats, .. } = replay;
+    debug!(snapshot = %stats.snapshot_zxid, last = %tree.last_zxid(), txns = stats.txns_loaded, "tree loaded again");
+    let log_end = LogEnd { last: log_end.last.max(Some(tree.last_zxid())), ..log_end };
+    Ok(Recovered { tree, maybe_lost: false, log_end, stats })
+}
+
 /// Gives the store the whole tree, so that cuts can follow.
 ///
 /// # Errors
 /// When the disk fails.
 pub fn write_base(store: &mut dyn SnapshotStore, tree: &mut Tree) -> Result<()> {
+    write_tree(tree, &mut |head, feed| store.replace(head, feed))
+}
+
+/// Takes what is to be stored in place of what is: see [`SnapshotStore::replace`].
+type Replace<'a> =
+    dyn FnMut(&SnapshotHead, &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>) -> Result<()> + 'a;
+
+/// Gives `replace` the whole tree.
+pub(super) fn write_tree(tree: &mut Tree, replace: &mut Replace<'_>) -> Result<()> {
     let head =
         SnapshotHead { zxid: tree.last_zxid(), digest: tree.digest(), sessions: tree.sessions().collect() };
-    store.replace(&head, &mut |sink| {
+    replace(&head, &mut |sink| {
         let mut outcome = Ok(());
         tree.visit(|path, znode| {
             if outcome.is_ok() {
@@ -206,13 +236,13 @@ fn find_base(
     match (ours, first_error) {
         (Some(_), _) => load_ours(store, dirs, options),
         (None, Some(error)) => Err(error),
-        (None, None) => Ok(Base {
-            tree: Tree::new(options.tree.clone()),
-            source: Source::Empty,
-            zxid: Zxid::ZERO,
-            fuzzy_until: None,
-        }),
+        (None, None) => Ok(no_base(options)),
     }
+}
+
+fn no_base(options: &RecoveryOptions) -> Base {
+    let tree = Tree::new(options.tree.clone());
+    Base { tree, source: Source::Empty, zxid: Zxid::ZERO, fuzzy_until: None }
 }
 
 fn load_ours(store: &dyn SnapshotStore, dirs: &DataDirs, options: &RecoveryOptions) -> Result<Base> {
@@ -303,14 +333,17 @@ struct Replay<'a> {
     dirs: &'a DataDirs,
     /// Up to here the database has history that the log need not have: it was written as a whole.
     replaced_at: Option<Zxid>,
+    /// All digests in the log are of this server's making.
+    standalone: bool,
 }
 
 impl<'a> Replay<'a> {
-    fn new(base: Base, store: &dyn SnapshotStore, dirs: &'a DataDirs) -> Self {
+    fn new(base: Base, store: &dyn SnapshotStore, dirs: &'a DataDirs, options: &RecoveryOptions) -> Self {
         let Base { tree, source, zxid, fuzzy_until } = base;
         let stats = RecoveryStats { source, snapshot_zxid: zxid, ..RecoveryStats::default() };
         let last = (source != Source::Empty).then_some(zxid);
-        Self { tree, stats, fuzzy_until, last, dirs, replaced_at: store.replaced_at() }
+        let (replaced_at, standalone) = (store.replaced_at(), options.standalone);
+        Self { tree, stats, fuzzy_until, last, dirs, replaced_at, standalone }
     }
 
     fn run(&mut self, disk: &Arc<dyn Disk>, dirs: &DataDirs) -> Result<LogEnd> {
@@ -372,11 +405,16 @@ impl<'a> Replay<'a> {
             && self.tree.options().digest
             && self.replaced_at != Some(self.stats.snapshot_zxid);
         match digest_of(txn) {
-            Some(digest) if is_ours && self.tree.digest() != 0 && digest != self.tree.digest() => Err(self
-                .diverged(format!(
-                    "its txn {} left another tree than the log's: one of them is of another time",
-                    self.stats.snapshot_zxid
-                ))),
+            Some(digest) if is_ours && self.tree.digest() != 0 && digest != self.tree.digest() => {
+                let zxid = self.stats.snapshot_zxid;
+                if self.standalone {
+                    let what = "left another tree than the log's: one of them is of another time";
+                    return Err(self.diverged(format!("its txn {zxid} {what}")));
+                }
+                // The digest is the leader's, whose tree may have been another already.
+                warn!(%zxid, "our tree is not the one that the leader had");
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -385,12 +423,7 @@ impl<'a> Replay<'a> {
         let Some(last) = self.last else {
             return Ok(());
         };
-        let follows = if last.epoch() == record.zxid.epoch() {
-            record.zxid == last.next()
-        } else {
-            record.zxid.counter() <= 1
-        };
-        if follows {
+        if record.zxid.may_follow(last) {
             return Ok(());
         }
         Err(Error::LogGap { path: path.to_owned(), offset: record.offset, last, found: record.zxid })
@@ -401,7 +434,9 @@ impl<'a> Replay<'a> {
             return Ok(());
         };
         let database = self.stats.snapshot_zxid;
-        if last >= database || self.replaced_at == Some(database) {
+        // The beginning of a leader's epoch is no txn's.
+        let begins_epoch = database.counter() == 0 && database > Zxid::ZERO;
+        if last >= database || self.replaced_at == Some(database) || (begins_epoch && !self.standalone) {
             return Ok(());
         }
         Err(self.diverged(format!("it is at txn {database}, but the log ends with {last}")))

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::{Error, Result};
+use super::java_snapshot::write_body;
+use super::snapshot_source::SnapshotSource;
 use crate::session::SessionId;
 use crate::tree::{Cut, ZnodeRecord};
 use crate::zab::Zxid;
@@ -29,6 +33,9 @@ pub type ZnodeSink<'a> = dyn FnMut(&str, &ZnodeRecord) -> Result<()> + 'a;
 pub trait SnapshotStore: fmt::Debug + Send {
     /// The zxid up to which the store is safe, whatever happens; `None` while it is empty.
     fn durable(&self) -> Option<Zxid>;
+
+    /// The zxid of what is stored, safe or not; `None` while it is empty.
+    fn written(&self) -> Option<Zxid>;
 
     /// About how many znodes are stored: what to make room for before [`SnapshotStore::load`].
     fn znodes_estimate(&self) -> usize;
@@ -69,8 +76,35 @@ pub trait SnapshotStore: fmt::Debug + Send {
         feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
     ) -> Result<()>;
 
+    /// Like [`SnapshotStore::replace`], with a tree of another history than the log's: from the moment on in which the
+    /// new tree is the stored one, [`SnapshotStore::voids_log`].
+    ///
+    /// # Errors
+    /// As there.
+    fn replace_history(
+        &mut self,
+        head: &SnapshotHead,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()>;
+
+    /// No log file that is there, no Java snapshot, and nothing that was set aside may be used any more.
+    fn voids_log(&self) -> bool;
+
+    /// They are gone: log files that come from now on continue the stored tree. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn begin_log(&mut self) -> Result<()>;
+
     /// The zxid of the last [`SnapshotStore::replace`], up to which the log may lack txns.
     fn replaced_at(&self) -> Option<Zxid>;
+
+    /// Holds what is stored open, as it is, whatever is done to the store meanwhile; the zxid of it. `None` if the
+    /// store is empty. Nobody needs to let go of it before a crash.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn hold(&mut self) -> Result<Option<(Zxid, Box<dyn SnapshotSource>)>>;
 
     /// Sets the stored tree aside as it is, durably.
     ///
@@ -104,7 +138,8 @@ pub struct MemoryStore {
 struct MemoryTree {
     head: SnapshotHead,
     replaced_at: Option<Zxid>,
-    znodes: BTreeMap<String, ZnodeRecord>,
+    voids_log: bool,
+    znodes: Arc<BTreeMap<String, ZnodeRecord>>,
 }
 
 impl MemoryStore {
@@ -121,11 +156,46 @@ impl MemoryStore {
     fn check_room(&self) -> Result<()> {
         if self.is_full { Err(Error::Full { path: PathBuf::from("memory") }) } else { Ok(()) }
     }
+
+    fn put_tree(
+        &mut self,
+        head: &SnapshotHead,
+        voids_log: bool,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_room()?;
+        let mut znodes = BTreeMap::new();
+        feed(&mut |path, record| {
+            let path = if path.is_empty() { "/" } else { path };
+            znodes.insert(path.to_owned(), record.clone());
+            Ok(())
+        })?;
+        let (head, replaced_at) = (head.clone(), Some(head.zxid));
+        self.current = Some(MemoryTree { head, replaced_at, voids_log, znodes: Arc::new(znodes) });
+        self.flush().map(drop)
+    }
+}
+
+/// A tree that was held open.
+struct HeldTree(MemoryTree);
+
+impl SnapshotSource for HeldTree {
+    fn write_body(&mut self, out: &mut dyn Write) -> Result<()> {
+        let znodes = &self.0.znodes;
+        // As text, "/a-" stands before "/a/b": parents come first all the same.
+        let mut walk =
+            |sink: &mut ZnodeSink<'_>| znodes.iter().try_for_each(|(path, record)| sink(path, record));
+        write_body(out, Path::new("memory"), &self.0.head.sessions, None, &mut walk)
+    }
 }
 
 impl SnapshotStore for MemoryStore {
     fn durable(&self) -> Option<Zxid> {
         self.durable.as_ref().map(|tree| tree.head.zxid)
+    }
+
+    fn written(&self) -> Option<Zxid> {
+        self.current.as_ref().map(|tree| tree.head.zxid)
     }
 
     fn znodes_estimate(&self) -> usize {
@@ -136,7 +206,7 @@ impl SnapshotStore for MemoryStore {
         let Some(tree) = &self.current else {
             return Ok(None);
         };
-        for (path, record) in &tree.znodes {
+        for (path, record) in tree.znodes.iter() {
             visit(path, record.clone());
         }
         Ok(Some(tree.head.clone()))
@@ -145,14 +215,15 @@ impl SnapshotStore for MemoryStore {
     fn write(&mut self, cut: &Cut) -> Result<()> {
         self.check_room()?;
         let tree = self.current.get_or_insert_default();
+        let znodes = Arc::make_mut(&mut tree.znodes);
         if cut.whole {
-            tree.znodes.clear();
+            znodes.clear();
             tree.replaced_at = Some(cut.zxid);
         }
         for (path, record) in &cut.znodes {
             match record {
-                Some(record) => tree.znodes.insert(path.as_str().to_owned(), record.clone()),
-                None => tree.znodes.remove(path.as_str()),
+                Some(record) => znodes.insert(path.as_str().to_owned(), record.clone()),
+                None => znodes.remove(path.as_str()),
             };
         }
         tree.head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions.clone() };
@@ -175,14 +246,31 @@ impl SnapshotStore for MemoryStore {
         head: &SnapshotHead,
         feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut znodes = BTreeMap::new();
-        feed(&mut |path, record| {
-            let path = if path.is_empty() { "/" } else { path };
-            znodes.insert(path.to_owned(), record.clone());
-            Ok(())
-        })?;
-        self.current = Some(MemoryTree { head: head.clone(), replaced_at: Some(head.zxid), znodes });
+        self.put_tree(head, false, feed)
+    }
+
+    fn replace_history(
+        &mut self,
+        head: &SnapshotHead,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.put_tree(head, true, feed)
+    }
+
+    fn voids_log(&self) -> bool {
+        self.current.as_ref().is_some_and(|tree| tree.voids_log)
+    }
+
+    fn begin_log(&mut self) -> Result<()> {
+        if let Some(tree) = &mut self.current {
+            tree.voids_log = false;
+        }
         self.flush().map(drop)
+    }
+
+    fn hold(&mut self) -> Result<Option<(Zxid, Box<dyn SnapshotSource>)>> {
+        let held = self.current.clone();
+        Ok(held.map(|tree| (tree.head.zxid, Box::new(HeldTree(tree)) as Box<dyn SnapshotSource>)))
     }
 
     fn replaced_at(&self) -> Option<Zxid> {

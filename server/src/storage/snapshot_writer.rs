@@ -7,8 +7,10 @@
 use std::collections::VecDeque;
 
 use super::error::Result;
+use super::recovery::write_tree;
 use super::snapshot::SnapshotStore;
-use crate::tree::Cut;
+use super::snapshot_source::SnapshotSource;
+use crate::tree::{Cut, Tree};
 use crate::zab::Zxid;
 
 /// So many changed znodes are worth a flush: few enough to be kept in memory until then.
@@ -75,6 +77,40 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
             writer.forget_kept();
             Ok(())
         })
+    }
+
+    /// Stores a whole tree of another history: what came before is void. See [`SnapshotStore::replace_history`].
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn replace_history(&mut self, tree: &mut Tree) -> Result<()> {
+        let outcome = write_tree(tree, &mut |head, feed| self.store.replace_history(head, feed));
+        self.has_failed = outcome.is_err();
+        outcome?;
+        self.forget_kept();
+        Ok(())
+    }
+
+    /// Holds open all that came. See [`SnapshotStore::hold`].
+    ///
+    /// # Errors
+    /// When the disk fails. To be tried again, some time later.
+    pub fn hold(&mut self) -> Result<Option<(Zxid, Box<dyn SnapshotSource>)>> {
+        self.flush()?;
+        self.store.hold()
+    }
+
+    /// The last cut that came, stored or not; what is stored if none came.
+    #[must_use]
+    pub fn newest(&self) -> Option<Zxid> {
+        self.kept.back().map(|cut| cut.zxid).max(self.store.written())
+    }
+
+    /// The store as it is, from which a tree is to be loaded anew. Cuts that it has not got are forgotten: what they
+    /// are about is in the log behind it, and will be in the new tree's next cut.
+    pub fn rebase(&mut self) -> &mut S {
+        self.kept.truncate(self.written);
+        &mut self.store
     }
 
     /// Something waits for another attempt.

@@ -186,6 +186,27 @@ impl Tree {
         self.last_zxid = self.last_zxid.max(zxid);
     }
 
+    /// Has `text` be the configuration, as of `version`, whatever stood there. Without `reconfigEnabled`, every server
+    /// tells its own: after each time the tree was loaded, or came from a leader.
+    #[doc(alias = "initConfigInZKDatabase")]
+    pub fn set_config(&mut self, text: &[u8], version: i64, now_ms: i64) {
+        let Some(id) = self.find_id(path::CONFIG) else {
+            return; // Every tree has it, unless somebody had the right to delete it.
+        };
+        let old_len = self.nodes[id].data_len() as u64;
+        let node = &self.nodes[id];
+        if node.data.as_ref().is_some_and(|data| data.slice == *text) && node.mzxid == version {
+            return;
+        }
+        self.change(id, path::CONFIG, |node| {
+            node.data = to_data(Some(text));
+            node.mzxid = version;
+            node.mtime = now_ms;
+            node.version = -1;
+        });
+        self.data_size = self.data_size - old_len + text.len() as u64;
+    }
+
     /// The [`digest`]; 0 while digests are off.
     #[must_use]
     pub fn digest(&self) -> u64 {

@@ -66,6 +66,17 @@ impl Zxid {
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// Whether its txn may stand right behind that of `last`: nothing is missing between them. Where an epoch ends
+    /// only its leader knows; the next one begins with its first txn.
+    #[must_use]
+    pub const fn may_follow(self, last: Self) -> bool {
+        if self.epoch().0 == last.epoch().0 {
+            self.0 == last.next().0
+        } else {
+            self.epoch().0 > last.epoch().0 && self.counter() <= 1
+        }
+    }
 }
 
 impl fmt::Display for Zxid {

@@ -416,7 +416,7 @@ impl SnapshotSource for Copy {
         let mut walk = |sink: &mut storage::snapshot::ZnodeSink<'_>| {
             (0..end).map(znode).try_for_each(|(path, record)| sink(&path, &record))
         };
-        write_body(out, &PathBuf::from("snapshot"), &[(SessionId(7), 4000)], &mut walk)
+        write_body(out, &PathBuf::from("snapshot"), &[(SessionId(7), 4000)], None, &mut walk)
     }
 }
 

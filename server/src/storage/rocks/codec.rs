@@ -129,35 +129,25 @@ impl RecordDecoder {
     /// The znode in `value`; `None` if it is none.
     pub(super) fn decode(&mut self, mut value: &[u8]) -> Option<ZnodeRecord> {
         let input = &mut value;
-        let flags = take(input, 1)?[0];
-        let czxid = varint(input)?.cast_signed();
-        let ctime = varint(input)?.cast_signed();
-        let mut stat = StatPersisted {
-            czxid,
-            mzxid: czxid,
-            pzxid: czxid,
-            ctime,
-            mtime: ctime,
-            ..StatPersisted::default()
-        };
-        if flags & flag::CHANGED != 0 {
-            stat.mzxid = czxid.wrapping_add(signed(input)?);
-            stat.mtime = ctime.wrapping_add(signed(input)?);
-        }
-        if flags & flag::CHILDREN != 0 {
-            stat.pzxid = czxid.wrapping_add(signed(input)?);
-        }
-        if flags & flag::VERSIONS != 0 {
-            stat.version = signed(input)?.try_into().ok()?;
-            stat.cversion = signed(input)?.try_into().ok()?;
-            stat.aversion = signed(input)?.try_into().ok()?;
-        }
-        if flags & flag::OWNER != 0 {
-            stat.ephemeral_owner = i64::from_be_bytes(take(input, 8)?.try_into().ok()?);
-        }
+        let (flags, stat) = flags_and_stat(input)?;
         let acl = if flags & flag::ACL == 0 { Arc::clone(&self.open) } else { self.acl(input)? };
         let data = (flags & flag::DATA != 0).then(|| ThinArc::from_header_and_slice((), input));
         Some(ZnodeRecord { data, acl, stat })
+    }
+
+    /// Has seen the ACL in `value`; `None` if it is none.
+    pub(super) fn learn_acl(&mut self, mut value: &[u8]) -> Option<()> {
+        if value.first()? & flag::ACL != 0 {
+            let input = &mut value;
+            flags_and_stat(input)?;
+            self.acl(input)?;
+        }
+        Some(())
+    }
+
+    /// All ACLs that were seen but the usual one.
+    pub(super) fn acls(&self) -> impl Iterator<Item = Arc<[Acl]>> {
+        self.seen.values().cloned()
     }
 
     fn acl(&mut self, input: &mut &[u8]) -> Option<Arc<[Acl]>> {
@@ -170,6 +160,31 @@ impl RecordDecoder {
         self.seen.insert(encoded.to_vec(), Arc::clone(&acl));
         Some(acl)
     }
+}
+
+/// What stands in front of the ACL.
+fn flags_and_stat(input: &mut &[u8]) -> Option<(u8, StatPersisted)> {
+    let flags = take(input, 1)?[0];
+    let czxid = varint(input)?.cast_signed();
+    let ctime = varint(input)?.cast_signed();
+    let mut stat =
+        StatPersisted { czxid, mzxid: czxid, pzxid: czxid, ctime, mtime: ctime, ..StatPersisted::default() };
+    if flags & flag::CHANGED != 0 {
+        stat.mzxid = czxid.wrapping_add(signed(input)?);
+        stat.mtime = ctime.wrapping_add(signed(input)?);
+    }
+    if flags & flag::CHILDREN != 0 {
+        stat.pzxid = czxid.wrapping_add(signed(input)?);
+    }
+    if flags & flag::VERSIONS != 0 {
+        stat.version = signed(input)?.try_into().ok()?;
+        stat.cversion = signed(input)?.try_into().ok()?;
+        stat.aversion = signed(input)?.try_into().ok()?;
+    }
+    if flags & flag::OWNER != 0 {
+        stat.ephemeral_owner = i64::from_be_bytes(take(input, 8)?.try_into().ok()?);
+    }
+    Some((flags, stat))
 }
 
 fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {

@@ -9,6 +9,7 @@
 //! the place of the old one by renaming: `db.new` to `db`, when it is complete.
 
 mod codec;
+mod held;
 mod load;
 mod replace;
 
@@ -29,14 +30,18 @@ use tracing::{info, warn};
 
 use super::error::{Error, IoContext, Result};
 use super::snapshot::{SnapshotHead, SnapshotStore, ZnodeSink};
+use super::snapshot_source::SnapshotSource;
 use super::txn_log::zxid_in_name;
 use crate::session::SessionId;
 use crate::tree::{Cut, ZnodeRecord};
 use crate::zab::Zxid;
+use held::HeldDatabase;
 
 const ZNODES: &str = "znodes";
 const SESSIONS: &str = "sessions";
 const HEAD_KEY: &[u8] = b"head";
+/// There while [`SnapshotStore::voids_log`].
+const VOIDS_LOG_KEY: &[u8] = b"voids_log";
 /// The format of heads, keys and values. A later one is refused.
 const FORMAT: u8 = 1;
 /// What is kept in memory between flushes. Twice that while one is under way.
@@ -54,7 +59,10 @@ pub struct RocksStore {
     flushed: bool,
     durable: Option<Zxid>,
     replaced_at: Option<Zxid>,
+    voids_log: bool,
     sessions: BTreeMap<SessionId, i32>,
+    /// How many trees were held open.
+    held: u64,
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -75,6 +83,7 @@ impl RocksStore {
     pub fn open(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).during("create", dir)?;
         settle_replacement(dir)?;
+        held::remove_leftovers(dir)?;
         if !dir.join("db").exists()
             && let Some((zxid, copy)) = copies(dir)?.pop()
         {
@@ -88,7 +97,9 @@ impl RocksStore {
             flushed: true,
             durable: None,
             replaced_at: None,
+            voids_log: false,
             sessions: BTreeMap::new(),
+            held: 0,
         };
         store.open_as_it_is()?;
         Ok(store)
@@ -98,6 +109,7 @@ impl RocksStore {
     fn open_as_it_is(&mut self) -> Result<()> {
         let db = open_database(&self.path())?;
         let head = self.read_head(&db)?;
+        self.voids_log = db.get(VOIDS_LOG_KEY).map_err(self.failed())?.is_some();
         self.durable = head.as_ref().map(|head| head.zxid);
         self.sessions = head.iter().flat_map(|head| head.sessions.iter().copied()).collect();
         self.written = head;
@@ -163,6 +175,21 @@ impl RocksStore {
         batch
     }
 
+    fn put_tree(
+        &mut self,
+        head: &SnapshotHead,
+        voids_log: bool,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()> {
+        replace::build(&self.dir.join("db.new"), head, voids_log, feed)?;
+        self.db = None;
+        put_away(&self.dir)?;
+        let completed = complete_replacement(&self.dir).and_then(|()| self.open_as_it_is());
+        completed.map_err(|error| Error::Halfway { path: self.dir.clone(), source: Box::new(error) })?;
+        info!(zxid = %head.zxid, "whole snapshot written");
+        Ok(())
+    }
+
     /// Adds to the batch what is different about the sessions; what they are then.
     fn batch_sessions(&self, db: &DB, cut: &Cut, batch: &mut WriteBatch) -> BTreeMap<SessionId, i32> {
         let now: BTreeMap<_, _> = cut.sessions.iter().copied().collect();
@@ -182,6 +209,10 @@ impl RocksStore {
 impl SnapshotStore for RocksStore {
     fn durable(&self) -> Option<Zxid> {
         self.durable
+    }
+
+    fn written(&self) -> Option<Zxid> {
+        self.written.as_ref().map(|head| head.zxid)
     }
 
     /// Counts a znode once for each sorted file that it stands in.
@@ -241,13 +272,39 @@ impl SnapshotStore for RocksStore {
         head: &SnapshotHead,
         feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
     ) -> Result<()> {
-        replace::build(&self.dir.join("db.new"), head, feed)?;
-        self.db = None;
-        put_away(&self.dir)?;
-        let completed = complete_replacement(&self.dir).and_then(|()| self.open_as_it_is());
-        completed.map_err(|error| Error::Halfway { path: self.dir.clone(), source: Box::new(error) })?;
-        info!(zxid = %head.zxid, "whole snapshot written");
+        self.put_tree(head, false, feed)
+    }
+
+    fn replace_history(
+        &mut self,
+        head: &SnapshotHead,
+        feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.put_tree(head, true, feed)
+    }
+
+    fn voids_log(&self) -> bool {
+        self.voids_log
+    }
+
+    fn begin_log(&mut self) -> Result<()> {
+        let db = self.db()?;
+        let mut batch = WriteBatch::default();
+        batch.delete(VOIDS_LOG_KEY);
+        db.write_without_wal(batch).and_then(|()| flush(db)).map_err(self.failed())?;
+        self.voids_log = false;
         Ok(())
+    }
+
+    fn hold(&mut self) -> Result<Option<(Zxid, Box<dyn SnapshotSource>)>> {
+        self.flush()?;
+        let Some(head) = self.written.clone() else {
+            return Ok(None);
+        };
+        self.held += 1;
+        let zxid = head.zxid;
+        let held = HeldDatabase::new(self.db()?, &self.dir, self.held, head)?;
+        Ok(Some((zxid, Box::new(held))))
     }
 
     fn replaced_at(&self) -> Option<Zxid> {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rocksdb::{DB, IngestExternalFileOptions, SstFileWriter, WriteBatch};
 
 use super::{
-    HEAD_KEY, SESSIONS, ZNODES, codec, encode_head, family, flush, open_database, options, remove_dir,
+    HEAD_KEY, SESSIONS, VOIDS_LOG_KEY, ZNODES, codec, encode_head, family, flush, open_database, options,
+    remove_dir,
 };
 use crate::storage::error::{Error, IoContext, Result};
 use crate::storage::snapshot::{SnapshotHead, ZnodeSink};
@@ -18,6 +19,7 @@ const RUN_BYTES: usize = 32 << 20;
 pub(super) fn build(
     path: &Path,
     head: &SnapshotHead,
+    voids_log: bool,
     feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
 ) -> Result<()> {
     remove_dir(path)?;
@@ -30,12 +32,17 @@ pub(super) fn build(
     runs.finish_run()?;
 
     let db = open_database(path)?;
-    fill(&db, head, &runs.paths).map_err(Error::database(path))?;
+    fill(&db, head, voids_log, &runs.paths).map_err(Error::database(path))?;
     drop(db);
     remove_dir(&runs_dir)
 }
 
-fn fill(db: &DB, head: &SnapshotHead, runs: &[PathBuf]) -> std::result::Result<(), rocksdb::Error> {
+fn fill(
+    db: &DB,
+    head: &SnapshotHead,
+    voids_log: bool,
+    runs: &[PathBuf],
+) -> std::result::Result<(), rocksdb::Error> {
     if !runs.is_empty() {
         let mut move_in = IngestExternalFileOptions::default();
         move_in.set_move_files(true);
@@ -49,6 +56,9 @@ fn fill(db: &DB, head: &SnapshotHead, runs: &[PathBuf]) -> std::result::Result<(
         batch.put_cf(family(db, SESSIONS), session.0.to_be_bytes(), timeout_ms.to_be_bytes());
     }
     batch.put(HEAD_KEY, encode_head(head.zxid, head.digest, Some(head.zxid)));
+    if voids_log {
+        batch.put(VOIDS_LOG_KEY, []);
+    }
     db.write_without_wal(batch)?;
     flush(db)
 }

@@ -113,7 +113,8 @@ fn a_replacement_that_was_interrupted_is_completed_or_undone() {
         let mut store = RocksStore::open(dir.path()).unwrap();
         store.write(&whole(1)).unwrap();
         let head = SnapshotHead { zxid: Zxid(9), ..SnapshotHead::default() };
-        replace::build(&dir.path().join("db.new"), &head, &mut |sink| sink("/", &record(9, ""))).unwrap();
+        replace::build(&dir.path().join("db.new"), &head, false, &mut |sink| sink("/", &record(9, "")))
+            .unwrap();
         drop(store);
         if renamed {
             fs::rename(dir.path().join("db"), dir.path().join("db.old")).unwrap();

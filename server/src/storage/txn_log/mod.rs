@@ -14,17 +14,21 @@
 //!
 //! ZooKeeper's `FileTxnLog`, `FilePadding`, `FileTxnSnapLog`.
 
+mod range;
 mod reader;
 mod segment;
 mod tail;
+mod trace;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
 use jute::persistence::FileHeader;
 
+pub use range::LogRange;
 pub use reader::{LogEnd, TxnLogReader};
 pub use segment::{LogRecord, SegmentEnd, SegmentReader};
+pub use trace::trace;
 pub use writer::{FILE_BYTES_MAX, LogOptions, TxnLog};
 
 use super::disk::Disk;

@@ -111,17 +111,26 @@ impl SegmentReader {
         if self.end.is_some() {
             return Ok(None);
         }
-        let offset = self.offset;
-        match self.framed_at(offset)? {
-            Framed::Record(payload) => {
-                self.offset += (payload.len() + FRAME_BYTES) as u64;
-                let zxid = zxid_of(&payload).ok_or_else(|| self.corrupt(offset, LogFlaw::Length))?;
-                Ok(Some(LogRecord { zxid, payload, offset }))
-            }
+        match self.framed_at(self.offset)? {
+            Framed::Record(payload) => self.pass(payload).map(Some),
             other => {
                 self.end = Some(tail::judge(self, other)?);
                 Ok(None)
             }
+        }
+    }
+
+    /// The next record of a file that may still be written to; `None` where there is none yet. Not to be asked for
+    /// what is being written just now.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or what stands there is neither a record nor room for one.
+    pub(super) fn next_written(&mut self) -> Result<Option<LogRecord>> {
+        let offset = self.offset;
+        match self.framed_at(offset)? {
+            Framed::Record(payload) => self.pass(payload).map(Some),
+            Framed::Nothing | Framed::Incomplete => Ok(None),
+            Framed::Flawed(flaw) => Err(self.corrupt(offset, flaw)),
         }
     }
 
@@ -141,6 +150,14 @@ impl SegmentReader {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Goes behind the record that holds `payload`.
+    fn pass(&mut self, payload: Bytes) -> Result<LogRecord> {
+        let offset = self.offset;
+        self.offset += (payload.len() + FRAME_BYTES) as u64;
+        let zxid = zxid_of(&payload).ok_or_else(|| self.corrupt(offset, LogFlaw::Length))?;
+        Ok(LogRecord { zxid, payload, offset })
     }
 
     /// Judges the bytes at `offset` as a record.

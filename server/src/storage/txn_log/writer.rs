@@ -207,21 +207,21 @@ impl TxnLog {
         self.current = None;
         let end = truncate_log(&self.disk, &self.options.dir, zxid)?;
         self.last = end.last;
-        Ok(())
+        self.make_room()
     }
 
-    /// Continues behind `zxid`, which a snapshot from elsewhere has reached: what the log holds is history.
+    /// Begins anew behind `zxid`, of a history whose first part is a snapshot. All files of the log were removed.
     ///
     /// # Errors
     /// When the disk fails.
     ///
     /// # Panics
-    /// When the log is ahead of it.
-    pub fn skip_to(&mut self, zxid: Zxid) -> Result<()> {
-        assert!(self.last.is_none_or(|last| last <= zxid), "skip to {zxid} after {:?}", self.last);
-        self.roll()?;
+    /// With a batch that was not synced.
+    pub fn begin_anew(&mut self, zxid: Zxid) -> Result<()> {
+        assert!(self.batch.is_empty(), "nothing of another history is appended before this one begins");
+        self.current = None;
         self.last = Some(zxid);
-        Ok(())
+        self.make_room()
     }
 
     /// The last txn appended, synced or not.
