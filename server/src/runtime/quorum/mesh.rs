@@ -257,26 +257,16 @@ impl Mesh {
     }
 
     async fn dial_until_reached(self: &Rc<Self>, server: ServerId, mut tries: u32, hurry: &Notify) {
+        let is_mine_to_keep = server < self.hub.settings.me;
         let mut pause = DIAL_AGAIN_AFTER;
         loop {
+            // Who is unknown may still dial.
             let endpoints = self.endpoints(server);
             let reached = self.greet(&endpoints).await;
-            let mut peers = self.peers.borrow_mut();
-            let Some(peer) = peers.get_mut(&server) else {
-                return;
-            };
-            let is_mine_to_keep = server < self.hub.settings.me;
-            match reached {
-                Ok((wire, address)) if is_mine_to_keep => return self.keep(server, peer, wire, address),
-                Ok(_) => {}
-                Err(error) => debug!(%server, %error, "cannot reach a server for the election"),
-            }
             tries = tries.saturating_sub(1);
-            if (tries == 0 && !peer.has_news()) || endpoints.is_empty() {
-                peer.dialer = None;
+            if self.is_done_dialing(server, reached, tries > 0, endpoints.is_empty()) {
                 return;
             }
-            drop(peers);
             if is_mine_to_keep {
                 let hurried = timeout(pause, hurry.notified()).await.is_ok();
                 pause = if hurried { DIAL_AGAIN_AFTER } else { DIAL_AGAIN_AFTER_MAX.min(pause * 2) };
@@ -285,6 +275,33 @@ impl Mesh {
                 pause = DIAL_AGAIN_AFTER_MAX.min(pause * 2);
             }
         }
+    }
+
+    /// Keeps what was dialed, if it is this server's to keep. If not, somebody dials back, or this server dials again.
+    fn is_done_dialing(
+        self: &Rc<Self>,
+        server: ServerId,
+        reached: io::Result<(Wire, SocketAddr)>,
+        must_try_again: bool,
+        is_unknown: bool,
+    ) -> bool {
+        let mut peers = self.peers.borrow_mut();
+        let Some(peer) = peers.get_mut(&server) else {
+            return true;
+        };
+        match reached {
+            Ok((wire, address)) if server < self.hub.settings.me => {
+                self.keep(server, peer, wire, address);
+                return true;
+            }
+            Ok(_) => {}
+            Err(error) => debug!(%server, %error, "cannot reach a server for the election"),
+        }
+        if is_unknown || (!must_try_again && !peer.has_news()) {
+            peer.dialer = None;
+            return true;
+        }
+        false
     }
 
     /// Where it says that it listens comes first: it must know.

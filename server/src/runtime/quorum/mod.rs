@@ -42,6 +42,8 @@ mod ports;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 use std::collections::BTreeMap;
 use std::io;
