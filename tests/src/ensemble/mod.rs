@@ -3,6 +3,7 @@
 //!
 //! Nothing outlives the test: processes, directories and networks go when the [`Ensemble`] is dropped.
 
+mod namespaces;
 mod place;
 mod subnet;
 
@@ -14,15 +15,22 @@ use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::process::wait_until;
+use namespaces::Namespaces;
 pub use place::{Kind, Mode, Place, Role};
 use subnet::Subnet;
-pub use subnet::{ELECTION_PORT, QUORUM_PORT};
+pub use subnet::{CLIENT_PORT, ELECTION_PORT, QUORUM_PORT};
 
 /// A JVM on a busy machine takes its time, and three of them take three times that.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server's number, as in `server.1`.
 pub type Id = u8;
+
+/// Whether this process may make [divisible](Plan::divisible) ensembles.
+#[must_use]
+pub fn is_division_possible() -> bool {
+    Namespaces::are_possible()
+}
 
 /// What an ensemble is to be.
 #[derive(Debug, Clone)]

@@ -28,6 +28,22 @@ pub enum Kind {
     Ours,
 }
 
+impl Kind {
+    /// The kinds of a word such as `OJJ`: `J` for Java's, `O` for ours.
+    ///
+    /// # Panics
+    /// At any other letter.
+    #[must_use]
+    pub fn of_letters(word: &str) -> Vec<Self> {
+        let kind = |letter| match letter {
+            'J' => Self::Java,
+            'O' => Self::Ours,
+            _ => panic!("{letter} in {word} is no kind of server"),
+        };
+        word.chars().map(kind).collect()
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
