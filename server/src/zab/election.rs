@@ -107,7 +107,8 @@ impl Peer {
         Output::Link(LinkWork::Notify { to, notification })
     }
 
-    /// A vote while this server has a leader, or is one: whoever looks for one is told.
+    /// A vote while this server has a leader, or is one: whoever looks for one is told. But not by an observer, whose
+    /// word counts for nothing: a voter answers it whatever it says, and so they would go on for ever.
     pub(super) fn on_vote_in_office(
         &self,
         from: ServerId,
@@ -115,7 +116,7 @@ impl Peer {
         elected: Elected,
         out: &mut Vec<Output>,
     ) {
-        if heard.state == PeerState::Looking || !self.config.quorum.is_voter(from) {
+        if heard.state == PeerState::Looking && self.config.quorum.is_voter(self.config.me) {
             out.push(self.notify(from, self.state_name(), elected.vote, elected.round));
         }
     }
@@ -130,7 +131,9 @@ impl Peer {
         out: &mut Vec<Output>,
     ) -> Option<Elected> {
         if !self.config.quorum.is_voter(from) {
-            out.push(self.notify(from, PeerState::Looking, election.proposal, self.round));
+            if heard.state == PeerState::Looking {
+                self.answer_seeker(election, from, out);
+            }
             return None;
         }
         if !self.config.quorum.is_voter(heard.vote.leader) {
@@ -150,6 +153,12 @@ impl Peer {
         }
     }
 
+    fn answer_seeker(&self, election: &Election, from: ServerId, out: &mut Vec<Output>) {
+        if self.config.quorum.is_voter(self.config.me) {
+            out.push(self.notify(from, PeerState::Looking, election.proposal, self.round));
+        }
+    }
+
     fn on_fellow_seeker(
         &mut self,
         election: &mut Election,
@@ -159,8 +168,7 @@ impl Peer {
         out: &mut Vec<Output>,
     ) -> Option<Elected> {
         if ballot.round < self.round {
-            // It may not have heard of this round.
-            out.push(self.notify(from, PeerState::Looking, election.proposal, self.round));
+            self.answer_seeker(election, from, out); // It may not have heard of this round.
             return None;
         }
         if self.vote_zxid() == Zxid(-1) || ballot.vote.zxid == Zxid(-1) {
