@@ -12,6 +12,9 @@ use super::packet::{PROTOCOL, Packet};
 use super::{Epoch, LinkId, Peer, State, VISITORS_MAX, Violation, Zxid};
 use crate::config::ServerId;
 
+/// A promise beyond this one is a lie: no ensemble has held so many elections, and it would leave no epoch to propose.
+const EPOCH_MAX: Epoch = Epoch(i32::MAX.cast_unsigned() - 1);
+
 /// A learner who dialed while it is not known who leads.
 #[derive(Debug)]
 pub(super) struct Visitor {
@@ -97,6 +100,9 @@ impl Peer {
                 let (theirs, ours) = (config_version, self.config.membership_version);
                 Err(Violation::NewerConfig { learner: server, theirs, ours })
             }
+            Packet::LearnerInfo { accepted, .. } if accepted > EPOCH_MAX => {
+                Err(Violation::AbsurdEpoch(accepted))
+            }
             Packet::LearnerInfo { is_observer, accepted, server, .. } => {
                 Ok(Greeting { server, is_observer, accepted })
             }
@@ -111,6 +117,7 @@ impl Peer {
         let State::Leading(leading) = &mut self.state else {
             return;
         };
+        let mut is_outdated = false;
         let introduced = self.visitors.extract_if(.., |_, visitor| visitor.greeting.is_some());
         for (link, visitor) in introduced {
             let Some(Greeting { server, is_observer, accepted }) = visitor.greeting else { continue };
@@ -126,9 +133,15 @@ impl Peer {
             }
             debug!(%server, is_observer, accepted = accepted.0, "a learner came");
             leading.admit(link, server, is_observer, accepted, now);
+            let is_proposed = leading.phase > LeaderPhase::Gathering;
+            is_outdated |= is_proposed && accepted > leading.epoch && self.config.quorum.is_voter(server);
             if leading.phase >= LeaderPhase::Promised {
                 leading.invite(link, out);
             }
+        }
+        if is_outdated {
+            // It may never follow this one; the next election's epoch is newer than its promise.
+            return self.look_again("a voter has promised a newer epoch", now, out);
         }
         self.propose_epoch(out);
     }
@@ -269,15 +282,17 @@ impl Peer {
     }
 
     pub(super) fn on_leader_info(&mut self, epoch: Epoch, out: &mut Vec<Output>) -> Result<(), Violation> {
+        // Nobody counts an observer's promises: all it must not do is to go back behind what it has served.
+        let promised = if self.observes() { self.promises.current } else { self.promises.accepted };
         let accepted = self.promises.accepted;
         let State::Learning(learning) = &mut self.state else {
             return Ok(());
         };
-        if epoch < accepted {
-            return Err(Violation::OldEpoch { proposed: epoch, accepted });
+        if epoch < promised {
+            return Err(Violation::OldEpoch { proposed: epoch, accepted: promised });
         }
         learning.epoch = epoch;
-        if epoch == accepted {
+        if epoch <= accepted {
             // Promised before, perhaps to somebody else: it must not count twice.
             self.tell_history(None, out);
         } else {

@@ -25,6 +25,9 @@ pub enum Violation {
         /// By this server.
         accepted: Epoch,
     },
+    /// A learner claims to have promised an epoch that nobody can have reached.
+    #[error("epoch {0:?} cannot have been promised")]
+    AbsurdEpoch(Epoch),
     /// A txn does not follow the one before it.
     #[error("txn {found} after {last}")]
     Gap {
