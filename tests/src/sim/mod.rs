@@ -11,6 +11,7 @@
 //! - *replay agrees*: every txn in the log finds the tree that its digest announced;
 //! - *room*: the node proposes nothing that the log cannot take, and refuses nothing for want of room that is there.
 
+pub mod ensemble;
 pub(crate) mod workload;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,112 @@
+//! Simulated ensembles: whatever happens to servers, links and disks, what was committed stays; and once all is healed,
+//! the ensemble gets on. A failing seed prints how to run it again, and gets a test of its own below.
+
+#![allow(clippy::disallowed_methods, reason = "how fast it goes is printed")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use std::{env, thread};
+
+use anyhow::{Context, Result, anyhow};
+use tests::sim::ensemble::{Mutant, Stats, World};
+
+/// Seeds of a plain run; `MENAGERIE_SIM_SEEDS` asks for more, `MENAGERIE_SIM_SEED` for one only, and its trace.
+const SEEDS: u64 = 10_000;
+
+fn number(name: &str) -> Result<Option<u64>> {
+    env::var(name).ok().map(|value| value.parse().context(name.to_owned())).transpose()
+}
+
+/// One seed; a broken invariant within the server is a failure like those that the checkers find.
+fn run(seed: u64, mutant: Option<Mutant>, is_traced: bool) -> Result<Stats> {
+    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, mutant, is_traced).run()));
+    result.unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().cloned();
+        Err(anyhow!("a panic: {}", what.unwrap_or_else(|| "see above".to_owned())))
+    })
+}
+
+/// Seeds from 0 on, on all processors: what they did, or the smallest that failed.
+fn run_many(seeds: u64, mutant: Option<Mutant>) -> Result<Stats, (u64, anyhow::Error)> {
+    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+    let work = || {
+        let (mut total, mut failure) = (Stats::default(), None);
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds || failed.load(Ordering::Relaxed) < seed {
+                return (total, failure);
+            }
+            match run(seed, mutant, false) {
+                Ok(stats) => total += stats,
+                Err(error) => {
+                    failed.fetch_min(seed, Ordering::Relaxed);
+                    failure = Some((seed, error));
+                }
+            }
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let results: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("failures are caught")).collect()
+    });
+    let mut total = Stats::default();
+    let mut failures = Vec::new();
+    for (stats, failure) in results {
+        total += stats;
+        failures.extend(failure);
+    }
+    match failures.into_iter().min_by_key(|(seed, _)| *seed) {
+        Some(failure) => Err(failure),
+        None => Ok(total),
+    }
+}
+
+#[test]
+fn what_was_committed_stays_and_a_healed_ensemble_gets_on() -> Result<()> {
+    if let Some(seed) = number("MENAGERIE_SIM_SEED")? {
+        println!("{:?}", World::new(seed, None, true).run()?);
+        return Ok(());
+    }
+    let seeds = number("MENAGERIE_SIM_SEEDS")?.unwrap_or(SEEDS);
+    let start = Instant::now();
+    let total = run_many(seeds, None).map_err(|(seed, error)| {
+        let again = "cargo test -p tests --test sim_ensemble what_was -- --nocapture";
+        error.context(format!("seed {seed}; again, with a trace: MENAGERIE_SIM_SEED={seed} {again}"))
+    })?;
+    println!("{seeds} seeds, {:.0} a second: {total:?}", seeds as f64 / start.elapsed().as_secs_f64());
+    assert!(
+        total.reigns > seeds && total.diffs > 0 && total.truncs > 0 && total.snaps > 0,
+        "the run exercised too little: {total:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_seed_runs_the_same_every_time() -> Result<()> {
+    for seed in 0..20 {
+        assert_eq!(run(seed, None, false)?, run(seed, None, false)?);
+    }
+    Ok(())
+}
+
+/// How many seeds it takes to find a mutant, at most.
+const SEEDS_PER_MUTANT: u64 = 3000;
+
+#[test]
+fn every_mutant_is_found() {
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        let start = Instant::now();
+        match run_many(SEEDS_PER_MUTANT, Some(mutant)) {
+            Err((seed, error)) => {
+                let why = error.root_cause().to_string();
+                let why: String = why.chars().take(100).collect();
+                println!("{mutant:?}: seed {seed}, {:.1} s: {why}", start.elapsed().as_secs_f64());
+            }
+            Ok(_) => missed.push(mutant),
+        }
+    }
+    assert!(missed.is_empty(), "{SEEDS_PER_MUTANT} seeds each, and none found {missed:?}");
+}
