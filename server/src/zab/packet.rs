@@ -95,8 +95,8 @@ pub enum Packet {
     Ping {
         /// The last one proposed; the answer brings it back.
         zxid: Zxid,
-        /// Heard from since the last time, with their timeouts in milliseconds.
-        touched: Vec<(SessionId, i32)>,
+        /// Heard from since the last time, with their timeouts in milliseconds; `None` from the leader.
+        touched: Option<Vec<(SessionId, i32)>>,
     },
     /// A learner's client wants something that only the leader can do.
     Request {
@@ -196,6 +196,7 @@ impl Packet {
         let kind = PacketType::from_code(wire.packet_type).ok_or(Malformed::Type(wire.packet_type))?;
         let zxid = Zxid(wire.zxid);
         let short = Malformed::Short(kind);
+        let has_data = wire.data.is_some();
         let mut data = wire.data.unwrap_or_default();
         let need = |bytes: usize| if data.len() < bytes { Err(short) } else { Ok(()) };
         Ok(match kind {
@@ -237,7 +238,7 @@ impl Packet {
             PacketType::Ping => {
                 let touched =
                     data.chunks_exact(8 + 4).map(|mut one| (SessionId(one.get_i64()), one.get_i32()));
-                Self::Ping { zxid, touched: touched.collect() }
+                Self::Ping { zxid, touched: has_data.then(|| touched.collect()) }
             }
             PacketType::Request => {
                 need(8 + 4 + 4)?;
@@ -297,12 +298,15 @@ impl Packet {
                 (PacketType::InformAndActivate, *zxid, Some(data.freeze()))
             }
             Self::Ping { zxid, touched } => {
-                let mut data = BytesMut::with_capacity(12 * touched.len());
-                for (session, timeout_ms) in touched {
-                    data.put_i64(session.0);
-                    data.put_i32(*timeout_ms);
-                }
-                (PacketType::Ping, *zxid, Some(data.freeze()))
+                let data = touched.as_ref().map(|touched| {
+                    let mut data = BytesMut::with_capacity(12 * touched.len());
+                    for (session, timeout_ms) in touched {
+                        data.put_i64(session.0);
+                        data.put_i32(*timeout_ms);
+                    }
+                    data.freeze()
+                });
+                (PacketType::Ping, *zxid, data)
             }
             Self::Request { session, cxid, op, body, identities } => {
                 let mut data = BytesMut::with_capacity(16 + body.len());
@@ -310,7 +314,8 @@ impl Packet {
                 data.put_i32(*cxid);
                 data.put_i32(*op);
                 data.put_slice(body);
-                let (packet_type, authinfo) = (PacketType::Request.code(), Some(identities.to_vec()));
+                let packet_type = PacketType::Request.code();
+                let authinfo = Some(identities.to_vec()).filter(|identities| !identities.is_empty());
                 return QuorumPacket { packet_type, zxid: -1, data: Some(data.freeze()), authinfo };
             }
             Self::Revalidate { session, timeout_ms } => {

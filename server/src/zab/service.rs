@@ -53,7 +53,7 @@ impl Peer {
         let zxid = self.log.logged.max(leading.epoch.beginning());
         for to in [&leading.followers, &leading.observers] {
             if !to.is_empty() {
-                let packet = Packet::Ping { zxid, touched: Vec::new() };
+                let packet = Packet::Ping { zxid, touched: None };
                 out.push(Output::Link(LinkWork::Send { to: Recipients::Many(Arc::clone(to)), packet }));
             }
         }
@@ -132,8 +132,10 @@ impl Peer {
 /// What a learner asks for its clients.
 fn serve_learner(link: LinkId, packet: Packet, out: &mut Vec<Output>) -> Result<(), Violation> {
     let told = match packet {
-        Packet::Ping { touched, .. } if touched.is_empty() => return Ok(()),
-        Packet::Ping { touched, .. } => Told::Touched { link, sessions: touched },
+        Packet::Ping { touched, .. } => match touched.filter(|touched| !touched.is_empty()) {
+            Some(sessions) => Told::Touched { link, sessions },
+            None => return Ok(()),
+        },
         Packet::Request { session, cxid, op, body, identities } => {
             Told::Requested { link, session, cxid, op, body, identities }
         }
@@ -169,7 +171,8 @@ impl Peer {
         if let State::Learning(learning) = &mut self.state
             && let Some(zxid) = learning.pinged.take()
         {
-            out.push(send(learning.link, Packet::Ping { zxid, touched }));
+            // A Java leader cannot bear null in its place.
+            out.push(send(learning.link, Packet::Ping { zxid, touched: Some(touched) }));
         }
     }
 
