@@ -51,7 +51,7 @@ fn of_leader() -> impl Strategy<Value = Packet> {
             leader,
             record
         }),
-        zxid().prop_map(|zxid| Packet::Ping { zxid, touched: Vec::new() }),
+        zxid().prop_map(|zxid| Packet::Ping { zxid, touched: None }),
         (any::<i64>(), any::<bool>())
             .prop_map(|(session, is_valid)| Packet::Revalidated { session: SessionId(session), is_valid }),
         Just(Packet::Sync),
@@ -67,7 +67,8 @@ fn of_learner() -> impl Strategy<Value = Packet> {
         (zxid(), proptest::option::of(epoch()))
             .prop_map(|(last, current)| Packet::AckEpoch { last, current }),
         zxid().prop_map(Packet::Ack),
-        (zxid(), vec(touched, 0..20)).prop_map(|(zxid, touched)| Packet::Ping { zxid, touched }),
+        (zxid(), vec(touched, 0..20))
+            .prop_map(|(zxid, touched)| Packet::Ping { zxid, touched: Some(touched) }),
         (any::<i64>(), any::<i32>(), any::<i32>(), data(), vec(id, 0..4)).prop_map(
             |(session, cxid, op, body, identities)| {
                 let identities: Arc<[Id]> = identities.into();
@@ -173,7 +174,7 @@ fn samples() -> Vec<Packet> {
         Packet::UpToDate,
         Packet::Inform { zxid, record: record.clone() },
         Packet::InformAndActivate { zxid, leader, record },
-        Packet::Ping { zxid, touched: vec![(SessionId(9), 4000)] },
+        Packet::Ping { zxid, touched: Some(vec![(SessionId(9), 4000)]) },
         Packet::Revalidated { session: SessionId(9), is_valid: true },
         Packet::Sync,
     ]
