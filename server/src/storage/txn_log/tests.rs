@@ -7,6 +7,7 @@ use jute::txn::{ErrorTxn, Txn, TxnBody, TxnHeader};
 use super::*;
 use crate::storage::error::{Error, LogFlaw};
 use crate::storage::{OsDisk, SimDisk};
+use crate::zab::{Epoch, Trace};
 
 fn dir() -> PathBuf {
     PathBuf::from("/data/version-2")
@@ -220,6 +221,110 @@ fn truncation_ends_the_log_at_the_zxid_whichever_file_it_is_in() {
         append(&mut log, [100]);
         log.sync().unwrap();
         assert_eq!(read_all(&disk).unwrap().0, zxids((1..=target).chain([100])));
+    }
+}
+
+/// Three files: 1 to 5 of epoch 1, 6 to 8 and 1 to 2 of epoch 2, 3 to 5 of epoch 2.
+fn log_of_two_epochs() -> (SimDisk, TxnLog) {
+    let disk = SimDisk::new(1);
+    let epoch = |epoch: i64, counters: std::ops::RangeInclusive<i64>| counters.map(move |c| epoch << 32 | c);
+    for zxids in [
+        epoch(1, 1..=5).collect(),
+        epoch(1, 6..=8).chain(epoch(2, 1..=2)).collect(),
+        epoch(2, 3..=5).collect::<Vec<_>>(),
+    ] {
+        let mut log = open(&disk);
+        append(&mut log, zxids);
+        log.sync().unwrap();
+    }
+    let log = open(&disk);
+    (disk, log)
+}
+
+fn at(epoch: u32, counter: u32) -> Zxid {
+    Zxid::new(Epoch(epoch), counter)
+}
+
+fn trace_of(disk: &SimDisk, zxid: Zxid) -> Trace {
+    trace(disk, &dir(), zxid, at(2, 5), Zxid::ZERO, 0).unwrap()
+}
+
+#[test]
+fn a_learners_last_zxid_is_found_or_where_it_would_stand() {
+    let (disk, _) = log_of_two_epochs();
+    for found in [at(1, 1), at(1, 5), at(1, 6), at(2, 1), at(2, 5)] {
+        assert_eq!(trace_of(&disk, found), Trace::Found, "{found}");
+    }
+    let fork = Trace::Missing { previous: at(1, 8), next: Some(at(2, 1)) };
+    assert_eq!(trace_of(&disk, at(1, 9)), fork);
+    assert_eq!(trace_of(&disk, at(2, 0)), fork);
+    assert_eq!(trace_of(&disk, at(2, 6)), Trace::Missing { previous: at(2, 5), next: None });
+    assert_eq!(trace_of(&disk, at(1, 0)), Trace::Found, "nothing is missing behind it");
+    assert_eq!(trace_of(&disk, Zxid(9)), Trace::OutOfReach);
+    assert_eq!(trace_of(&disk, Zxid::ZERO), Trace::OutOfReach);
+    assert_eq!(trace_of(&SimDisk::new(1), at(1, 1)), Trace::OutOfReach, "an empty log");
+}
+
+#[test]
+fn what_is_more_than_a_snapshot_costs_is_out_of_reach_unless_it_must_be_sent_anyway() {
+    let (disk, _) = log_of_two_epochs();
+    let needed: u64 = [at(1, 7), at(1, 8), at(2, 1)].map(|zxid| framed_len(&payload(zxid.0))).iter().sum();
+    let traced = |bytes_max| trace(&disk, &dir(), at(1, 6), at(2, 5), at(2, 1), bytes_max).unwrap();
+    assert_eq!(traced(needed), Trace::Found);
+    assert_eq!(traced(needed - 1), Trace::OutOfReach);
+}
+
+#[test]
+fn behind_a_hole_nothing_is_in_reach() {
+    let (disk, _) = log_of_two_epochs();
+    let second = &log_files(&disk, &dir()).unwrap()[1];
+    disk.remove(&second.path).unwrap();
+    assert_eq!(trace(&disk, &dir(), at(1, 5), at(2, 5), at(2, 5), 1 << 20).unwrap(), Trace::OutOfReach);
+    assert_eq!(trace(&disk, &dir(), at(1, 8), at(2, 5), at(2, 5), 1 << 20).unwrap(), Trace::OutOfReach);
+    assert_eq!(trace_of(&disk, at(2, 3)), Trace::Found);
+    let mut range = LogRange::open(&disk, &dir(), at(1, 4), at(2, 5)).unwrap();
+    assert_eq!(range.next_record().unwrap().map(|record| record.zxid), Some(at(1, 5)));
+    assert!(matches!(range.next_record(), Err(Error::LogGap { .. })));
+}
+
+#[test]
+fn a_range_is_read_while_the_log_is_written_and_purged() {
+    let (disk, mut log) = log_of_two_epochs();
+    append(&mut log, [at(2, 6).0]);
+    log.sync().unwrap();
+    let mut range = LogRange::open(&disk, &dir(), at(1, 7), at(2, 6)).unwrap();
+    for file in log_files(&disk, &dir()).unwrap().iter().take(2) {
+        disk.remove(&file.path).unwrap();
+    }
+    let mut read = Vec::new();
+    loop {
+        let next = log.last_zxid().unwrap().next();
+        append(&mut log, [next.0]);
+        log.sync().unwrap();
+        let chunk = range.next_chunk(1500).unwrap();
+        if chunk.is_empty() {
+            break;
+        }
+        for record in chunk {
+            assert_eq!(record.payload, payload(record.zxid.0));
+            read.push(record.zxid);
+        }
+    }
+    let expected = [at(1, 8)].into_iter().chain((1..=6).map(|counter| at(2, counter)));
+    assert_eq!(read, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_range_that_the_log_does_not_have_is_an_error() {
+    let (disk, _) = log_of_two_epochs();
+    for (after, upto) in [(at(2, 4), at(2, 6)), (at(0, 3), at(1, 1)), (at(1, 2), at(1, 9))] {
+        let mut range = LogRange::open(&disk, &dir(), after, upto).unwrap();
+        let outcome = std::iter::from_fn(|| range.next_record().transpose()).find(Result::is_err);
+        if (after, upto) == (at(0, 3), at(1, 1)) {
+            assert!(outcome.is_none(), "an epoch's first txn may follow whatever came before");
+        } else {
+            assert!(matches!(outcome, Some(Err(Error::LogGap { .. }))), "{after} to {upto}: {outcome:?}");
+        }
     }
 }
 

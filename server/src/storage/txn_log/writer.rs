@@ -195,7 +195,8 @@ impl TxnLog {
         Ok(())
     }
 
-    /// Forgets all txns after `zxid`, which must not be applied yet. The log ends at `zxid` or the last before.
+    /// Forgets all txns after `zxid`, which must not be applied yet. The next one follows `zxid`, whether that stands in
+    /// the log or is the last of a snapshot.
     ///
     /// # Errors
     /// When the log cannot be read or the disk fails.
@@ -205,8 +206,8 @@ impl TxnLog {
     pub fn truncate_after(&mut self, zxid: Zxid) -> Result<()> {
         assert!(self.batch.is_empty(), "nothing is truncated between append and sync");
         self.current = None;
-        let end = truncate_log(&self.disk, &self.options.dir, zxid)?;
-        self.last = end.last;
+        truncate_log(&self.disk, &self.options.dir, zxid)?;
+        self.last = Some(zxid);
         self.make_room()
     }
 
@@ -454,24 +455,21 @@ fn cut(disk: &dyn Disk, dir: &Path, path: &Path, offset: u64) -> Result<()> {
 /// Removes all txns after `zxid` from the log in `dir`.
 ///
 /// Files go first, the newest before the others, so that a crash leaves a shorter log, never one with a hole.
-fn truncate_log(disk: &Arc<dyn Disk>, dir: &Path, zxid: Zxid) -> Result<LogEnd> {
+fn truncate_log(disk: &Arc<dyn Disk>, dir: &Path, zxid: Zxid) -> Result<()> {
     let mut files = log_files(&**disk, dir)?;
     while let Some(file) = files.pop_if(|file| file.first > zxid) {
         disk.remove(&file.path).during("remove", &file.path)?;
         disk.sync_dir(dir).during("sync", dir)?;
     }
     let Some(file) = files.last() else {
-        return Ok(LogEnd::default());
+        return Ok(());
     };
     let mut reader = SegmentReader::open(&**disk, &file.path)?;
-    let mut end = LogEnd { file: Some((file.path.clone(), HEADER_BYTES)), ..LogEnd::default() };
-    while let Some(record) = reader.next_record()?.filter(|record| record.zxid <= zxid) {
-        end.last = Some(record.zxid);
-        end.file = Some((file.path.clone(), reader.offset()));
+    let mut end = HEADER_BYTES;
+    while reader.next_record()?.is_some_and(|record| record.zxid <= zxid) {
+        end = reader.offset();
     }
-    if let Some((path, offset)) = &end.file {
-        cut(&**disk, dir, path, *offset)?;
-    }
+    cut(&**disk, dir, &file.path, end)?;
     info!(%zxid, "log truncated");
-    Ok(end)
+    Ok(())
 }
