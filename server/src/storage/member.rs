@@ -175,3 +175,6 @@ pub(super) fn remove_void(disk: &dyn Disk, store: &mut dyn SnapshotStore, dirs: 
 fn remove(disk: &dyn Disk, mut paths: impl Iterator<Item = PathBuf>) -> Result<()> {
     paths.try_for_each(|path| disk.remove(&path).during("remove", &path))
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ impl HeldDatabase {
     }
 
     /// Gives every row to `visit`.
-    fn rows(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn rows(&self, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
         let db = self.db.as_ref().expect("open until it is dropped");
         let mut options = ReadOptions::default();
         options.set_readahead_size(READAHEAD_BYTES);
@@ -60,11 +60,11 @@ impl SnapshotSource for HeldDatabase {
         let path = &self.path;
         let unknown = |what| move || damaged(path, what);
         let mut decoder = RecordDecoder::new();
-        self.rows(&mut |_, value| decoder.learn_acl(value).ok_or_else(unknown("a znode's ACL is none")))?;
+        self.rows(|_, value| decoder.learn_acl(value).ok_or_else(unknown("a znode's ACL is none")))?;
         let acls = decoder.acls().collect();
         let mut znode = String::new();
         let mut walk = |sink: &mut ZnodeSink<'_>| {
-            self.rows(&mut |key, value| {
+            self.rows(|key, value| {
                 znode.clear();
                 decode_path(key, &mut znode).ok_or_else(unknown("a key is no path"))?;
                 let record = decoder.decode(value).ok_or_else(unknown("a znode is of an unknown format"))?;
