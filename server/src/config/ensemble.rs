@@ -50,6 +50,34 @@ pub struct Member {
     pub client: Option<HostPort>,
 }
 
+/// As `server.N` has it.
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut addresses: Vec<_> = self.addresses.iter().collect();
+        addresses.sort_by(|one, other| one.host.cmp(&other.host));
+        for (index, PeerAddress { host, quorum_port, election_port }) in addresses.into_iter().enumerate() {
+            let bar = if index == 0 { "" } else { "|" };
+            write!(f, "{bar}{}:{quorum_port}:{election_port}", Delimited(host))?;
+        }
+        f.write_str(if self.role == Role::Observer { ":observer" } else { ":participant" })?;
+        match &self.client {
+            Some(HostPort { host, port }) => {
+                write!(f, ";{}:{port}", Delimited(host.as_deref().unwrap_or("0.0.0.0")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A host in front of a port.
+struct Delimited<'a>(&'a str);
+
+impl fmt::Display for Delimited<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(self.0) }
+    }
+}
+
 /// What only an ensemble needs. A lone server carries it along.
 #[derive(Debug, Clone, PartialEq)]
 #[doc(alias = "QuorumVerifier")]
@@ -148,6 +176,22 @@ impl Ensemble {
     pub fn is_distributed(&self) -> bool {
         let voters = self.voters().count();
         voters > 1 || (voters == 1 && !self.standalone_enabled)
+    }
+
+    /// The membership as servers tell it each other, and `/zookeeper/config` the clients.
+    #[doc(alias = "QuorumVerifier.toString")]
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let members = self.members.iter().map(|(id, member)| format!("server.{id}={member}\n"));
+        let groups = self.groups.iter().map(|(group, ids)| {
+            let ids: Vec<_> = ids.iter().map(ServerId::to_string).collect();
+            format!("group.{group}={}\n", ids.join(":"))
+        });
+        let weight = |id| self.weights.get(&id).copied().unwrap_or(1);
+        let weighing = self.voters().filter(|_| !self.groups.is_empty());
+        let weights = weighing.map(|id| format!("weight.{id}={}\n", weight(id)));
+        let lines: String = members.chain(groups).chain(weights).collect();
+        format!("{lines}version={:x}", self.version)
     }
 
     /// Takes the membership from the text of the dynamic file at `path`; the end of its name is its version.

@@ -123,6 +123,7 @@ impl Config {
             config.refuse_what_is_missing()?;
         }
         config.my_id = read_my_id(&config.data_dir)?;
+        config.refuse_unnumbered()?;
         config.adopt_client_address()?;
         Ok(config)
     }
@@ -189,9 +190,6 @@ impl Config {
             })
         };
         if self.ensemble.is_distributed() {
-            if self.my_id.is_none() {
-                return refuse("dataDir", "holds no file myid, which says which server.N this server is");
-            }
             if self.ensemble.tls || self.ensemble.port_unification {
                 return refuse("sslQuorum", "TLS is not supported yet");
             }
@@ -206,6 +204,15 @@ impl Config {
             return refuse("clientPort", "is not set");
         }
         Ok(())
+    }
+
+    /// A member must know which one it is.
+    fn refuse_unnumbered(&self) -> Result<(), ConfigError> {
+        if self.my_id.is_some() || !self.ensemble.is_distributed() {
+            return Ok(());
+        }
+        let what = "holds no file myid, which says which server.N this server is".to_owned();
+        Err(ConfigError { file: self.file.clone(), line: None, key: "dataDir".to_owned(), what })
     }
 
     /// A `server.N` of ours may say where clients connect; it must not contradict `clientPort`.

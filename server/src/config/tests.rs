@@ -180,10 +180,23 @@ fn members_are_read_in_every_form() {
 #[test]
 fn one_voter_runs_alone_and_a_member_must_know_who_it_is() {
     assert!(!good("server.1=h:1:2").ensemble.is_distributed());
-    let error = parse("initLimit=5\nsyncLimit=2\nserver.1=h:1:2\nserver.2=h:3:4").expect_err("two voters");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("zoo.cfg");
+    let text = "clientPort=1\ninitLimit=5\nsyncLimit=2\nserver.1=h:1:2\nserver.2=h:3:4\n";
+    std::fs::write(&file, format!("dataDir={}\n{text}", dir.path().display())).unwrap();
+    let error = Config::load(&file, &[]).expect_err("no myid");
+    assert!(
+        error.to_string().ends_with("dataDir: holds no file myid, which says which server.N this server is")
+    );
+}
+
+#[test]
+fn the_membership_is_told_as_java_tells_it() {
+    let text = "multiAddress.enabled=true\ninitLimit=5\nsyncLimit=2\n\
+        server.3=b:3:4:observer\nserver.2=c:5:6\nserver.1=z:1:2|[::1]:1:2;2181";
     assert_eq!(
-        error.to_string(),
-        "zoo.cfg: dataDir: holds no file myid, which says which server.N this server is"
+        good(text).ensemble.to_text(),
+        "server.1=[::1]:1:2|z:1:2:participant;0.0.0.0:2181\nserver.2=c:5:6:participant\nserver.3=b:3:4:observer\nversion=0"
     );
 }
 

@@ -154,6 +154,8 @@ pub(super) enum Breach {
     Credentials(#[source] jute::DecodeError),
     #[error("it has seen {seen}, but this server only {applied}")]
     Ahead { seen: Zxid, applied: Zxid },
+    #[error("the ensemble has no leader")]
+    NobodyLeads,
     #[error("it looks for another ensemble")]
     WrongEnsemble,
     #[error("too many clients come at once")]
@@ -310,6 +312,10 @@ impl Connection {
 
     /// A client that has seen more than this server must not be served by it: it would go back in time.
     fn on_handshake(&mut self, frame: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
+        if !desk.shared.has_leader.load(Relaxed) {
+            desk.metrics.cnxn_closed_without_zk_server_running.add(1);
+            return Err(Breach::NobodyLeads);
+        }
         let handshake = Handshake::decode(frame).map_err(Breach::Handshake)?;
         if !desk.shared.admits(&handshake, desk.now, desk.metrics) {
             return Err(Breach::Throttled);

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 use super::account::Account;
 use super::mailbox::Mailbox;
+use super::member::MemberRim;
 use super::queue::Received;
 use super::restore::{Errand, Restore, SnapshotWork};
 use super::shared::Shared;
@@ -29,13 +30,15 @@ pub(super) const CUTS_WAITING_MAX: usize = 8;
 
 /// The node, the log, and the ways out.
 pub(super) struct Driver {
-    shared: Arc<Shared>,
-    node: Node,
-    log: TxnLog,
-    snapshots: SyncSender<SnapshotWork>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) node: Node,
+    pub(super) log: TxnLog,
+    pub(super) snapshots: SyncSender<SnapshotWork>,
+    /// `None`: this server is alone.
+    pub(super) member: Option<Box<MemberRim>>,
     account: Account,
     /// Of the batch in hand.
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
     /// For each shard.
     deliveries: Vec<Vec<Delivery>>,
     /// Which shards got mail.
@@ -51,6 +54,7 @@ impl Driver {
         node: Node,
         log: TxnLog,
         snapshots: SyncSender<SnapshotWork>,
+        member: Option<Box<MemberRim>>,
     ) -> Self {
         let deliveries: Vec<_> = shared.mailboxes.iter().map(|_| Vec::new()).collect();
         let account = Account::new(&shared.registry);
@@ -59,6 +63,7 @@ impl Driver {
             node,
             log,
             snapshots,
+            member,
             account,
             actions: Vec::new(),
             woken: vec![false; deliveries.len()],
@@ -123,12 +128,15 @@ impl Driver {
         if let Some(since) = self.waited_since {
             self.account.received(events.len(), now.monotonic.saturating_sub(since));
         }
-        if let Some((last, txns)) = self.step(events, now)? {
+        if self.member.is_some() {
+            self.step_member(events, now)?;
+        } else if let Some((last, txns)) = self.step(events, now)? {
             self.sync(txns, now.monotonic)?;
             let tree = self.shared.tree.read();
             self.node.step(Event::Persisted(last), now, &tree, &mut self.actions);
         }
         self.apply()?;
+        self.hand_over_links();
         let took = self.shared.clock.monotonic().saturating_sub(now.monotonic);
         self.account.applied(&mut self.node, took);
         for (mailbox, has_mail) in self.shared.mailboxes.iter().zip(&mut self.woken) {
@@ -173,6 +181,9 @@ impl Driver {
     /// So that the next start has nothing to replay.
     fn take_last_cut(&mut self) -> Result<()> {
         self.log.sync_written()?;
+        if !self.node.serves() {
+            return Ok(()); // What the tree has may never be committed.
+        }
         let cut = self.shared.tree.write().take_cut();
         if self.snapshots.send(SnapshotWork::Cut(cut)).is_err() {
             error!("the snapshot thread has gone; the next start replays the log");
@@ -183,6 +194,11 @@ impl Driver {
     /// Serves another tree from now on; see [`restore`](super::restore).
     fn restore(&mut self, restore: Restore) -> Result<()> {
         let (mut tree, outcome) = restore.split();
+        if self.member.is_some() {
+            let why = "a member of an ensemble has the tree that all of them have";
+            let _ = outcome.send(Err(Error::refused(&self.shared.config.data_dir, why)));
+            return Ok(());
+        }
         // No zxid is used twice. One is left out, so that no older snapshot can be carried on with what is logged from
         // here on: recovery would find the gap.
         tree.advance_to(tree.last_zxid().max(self.node.status().applied.next()));
@@ -216,17 +232,12 @@ impl Driver {
 
     fn close_all(&self) {
         for (mailbox, ledger) in self.shared.mailboxes.iter().zip(&self.shared.ledgers) {
-            let connections = ledger.connections.lock();
-            let mut closings: Vec<_> = connections
-                .iter()
-                .map(|(_, (connection, _))| Delivery::Close { connection: *connection })
-                .collect();
-            mailbox.deliver(&mut closings);
+            mailbox.deliver(&mut ledger.closings());
         }
     }
 
     /// Has `txns` on disk, those of the batch that began at `since`.
-    fn sync(&mut self, txns: u64, since: Duration) -> Result<()> {
+    pub(super) fn sync(&mut self, txns: u64, since: Duration) -> Result<()> {
         let began = self.shared.clock.monotonic();
         self.log.sync()?;
         let took = self.shared.clock.monotonic().saturating_sub(began);
@@ -240,7 +251,7 @@ impl Driver {
 
     /// Changes the tree, and has everything that tells of it in the mailboxes before anybody can see it. Readers
     /// are not held up by a batch that changes nothing: sessions that were heard from, a tick.
-    fn apply(&mut self) -> Result<()> {
+    pub(super) fn apply(&mut self) -> Result<()> {
         let changing = self.node.is_behind().then(|| {
             let mut tree = self.shared.tree.write();
             self.node.apply(&mut tree, &mut self.shared.watches.lock(), &mut self.actions);
@@ -255,7 +266,17 @@ impl Driver {
                     deal_out(delivery, &mut self.deliveries);
                 }
                 Action::Snapshot(cut) => cuts.push(cut),
-                _ => {}
+                Action::CloseAll => {
+                    for (deliveries, ledger) in self.deliveries.iter_mut().zip(&self.shared.ledgers) {
+                        deliveries.append(&mut ledger.closings());
+                    }
+                }
+                Action::Link(work) => {
+                    if let Some(member) = &mut self.member {
+                        member.state.links.push(work);
+                    }
+                }
+                Action::Disk(_) | Action::Adopt { .. } => unreachable!("it is done while events are stepped"),
             }
         }
         for (index, deliveries) in self.deliveries.iter_mut().enumerate() {
@@ -266,6 +287,7 @@ impl Driver {
         }
         drop(changing);
         *self.shared.status.lock() = self.node.status();
+        self.shared.has_leader.store(self.node.serves(), Relaxed);
         for cut in cuts {
             // Even without `forceSync`: the log must not end before the snapshot.
             self.log.sync_written()?;
@@ -274,11 +296,13 @@ impl Driver {
         Ok(())
     }
 
-    fn hand_over(&self, cut: Cut) {
-        match self.snapshots.try_send(SnapshotWork::Cut(cut)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => unreachable!("the node waits for cuts to be written"),
-            Err(TrySendError::Disconnected(_)) => error!("the snapshot thread has gone; the log grows"),
+    fn hand_over(&mut self, cut: Cut) {
+        if let Some(member) = &mut self.member {
+            member.stored = Some(cut.zxid);
+        }
+        // There is room: the node waits for cuts to be written. Only work for learners may be in the way.
+        if self.snapshots.send(SnapshotWork::Cut(cut)).is_err() {
+            error!("the snapshot thread has gone; the log grows");
         }
     }
 

@@ -28,7 +28,7 @@ use crate::node::Event;
 use crate::session::{ConnectionId, SessionId};
 use crate::storage::DataDirs;
 use crate::tree::Tree;
-use crate::zab::Zxid;
+use crate::zab::{PeerState, Zxid};
 
 /// How long a page waits for what only the node's thread knows: a slow disk must not hold up other clients.
 const NODE_PATIENCE: Duration = Duration::from_millis(500);
@@ -80,11 +80,17 @@ impl ServerView for Shared {
     }
 
     fn is_serving(&self) -> bool {
-        self.is_serving.load(Relaxed)
+        self.is_serving.load(Relaxed) && self.has_leader.load(Relaxed)
     }
 
     fn mode(&self) -> Mode {
-        Mode::Standalone
+        match self.status.lock().peer.map(|peer| peer.state) {
+            None => Mode::Standalone,
+            Some(PeerState::Leading) => Mode::Leader,
+            Some(PeerState::Following) => Mode::Follower,
+            Some(PeerState::Observing) => Mode::Observer,
+            Some(PeerState::Looking) => Mode::ReadOnly,
+        }
     }
 
     fn last_zxid(&self) -> Zxid {

@@ -7,6 +7,7 @@
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges | [`snapshots`] |
 //! | `quorum` | 0 or 1 | talks to the other servers of an ensemble | [`quorum`] |
 //! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`] |
+//! | `quorum` | 0 or 1 | talks to the other servers of an ensemble | [`quorum`] |
 //! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
 //!
 //! A shard runs a task a connection, one that reads its mailbox, one that reports sessions heard from, and one
@@ -29,6 +30,7 @@ mod java;
 pub(crate) mod listener;
 mod live;
 mod mailbox;
+mod member;
 mod queue;
 pub mod quorum;
 mod reply;

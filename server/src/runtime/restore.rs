@@ -8,6 +8,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::member::MemberWork;
 use crate::session::SessionId;
 use crate::storage;
 use crate::tree::{Cut, Tree};
@@ -60,6 +61,8 @@ pub(super) enum SnapshotWork {
     Cut(Cut),
     /// A whole tree, and whom to tell.
     Whole(Cut, SyncSender<storage::Result<()>>),
+    /// What a member of an ensemble wants.
+    Member(MemberWork),
 }
 
 #[cfg(test)]

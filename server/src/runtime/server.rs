@@ -15,13 +15,16 @@ use super::clock::Clock;
 use super::driver::{CUTS_WAITING_MAX, Driver, run_or_die};
 use super::http::Http;
 use super::listener::{accept_loop, bind};
+use super::member::{MemberRim, Round};
+use super::quorum::{CannotListen, QuorumPorts, QuorumRim};
 use super::shared::Shared;
 use super::snapshots::Snapshots;
-use super::startup::{self, Started};
+use super::startup::{self, MemberStart, Started};
 use super::{ServerView, shard};
 use crate::config::{Config, HostPort};
-use crate::node::Node;
+use crate::node::{Event, Node};
 use crate::storage::{self, DataLock};
+use crate::zab::{Input, Peer, Zxid};
 
 /// What the operating system takes when `clientPortListenBacklog` is not set.
 const BACKLOG: i32 = 1024;
@@ -44,6 +47,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// A port for other servers.
+    #[error(transparent)]
+    ListenForServers(#[from] CannotListen),
     /// Neither `clientPort` nor `secureClientPort`.
     #[error("no clientPort is configured: nobody could reach this server")]
     NoPort,
@@ -69,6 +75,7 @@ pub struct Server {
     shards: Vec<JoinHandle<()>>,
     node: JoinHandle<()>,
     snapshots: JoinHandle<()>,
+    quorum: Option<Arc<QuorumRim>>,
     _lock: DataLock,
 }
 
@@ -90,7 +97,7 @@ impl Server {
     fn launch(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let client = config.client.clone().ok_or(StartError::NoPort)?;
-        let Started { lock, tree, store, log, node_config, hash_seed, recovery, snapshot } =
+        let Started { lock, tree, store, log, node_config, hash_seed, member, recovery, snapshot } =
             startup::load(&config, clock)?;
         let loading = clock.monotonic();
         let listener = listen(
@@ -99,25 +106,51 @@ impl Server {
         )?;
         let address = listener.local_addr().map_err(StartError::Thread)?;
 
+        let ports = match &member {
+            Some(member) => Some(QuorumPorts::bind(&config.ensemble, member.settings.me)?),
+            None => None,
+        };
         let node = Node::new(node_config.clone(), &tree, clock.now());
         let shards = std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX);
         let shared = Arc::new(Shared::new(config, node_config.schemes, clock, tree, shards, hash_seed));
+        shared.describe_membership(&mut shared.tree.write());
         *shared.last_snapshot.lock() = snapshot;
         startup::report(&recovery, loading, &shared.registry.thread());
         let view: Arc<dyn ServerView> = Arc::clone(&shared) as Arc<dyn ServerView>;
         let http = Http::start(&view).map_err(StartError::Http)?;
 
         let (cuts, written) = sync_channel(CUTS_WAITING_MAX);
-        let driver = Driver::new(Arc::clone(&shared), node, log, cuts);
+        let (node, member) = match member.zip(ports) {
+            None => (node, None),
+            Some((member, ports)) => {
+                let (peer, rim) = join_ensemble(&shared, member, ports, snapshot)?;
+                (node.with_peer(peer, clock.now()), Some(Box::new(rim)))
+            }
+        };
+        let quorum = member.as_ref().map(|member| Arc::clone(&member.rim));
+        let of_member = member.as_ref().map(|member| (member.disk.clone(), Arc::clone(&member.rim)));
+        let driver = Driver::new(Arc::clone(&shared), node, log, cuts, member);
         let node = spawn("node", move || run_or_die(driver))?;
         let for_snapshots = Arc::clone(&shared);
-        let snapshots = spawn("snapshots", move || Snapshots::new(for_snapshots, store).run(&written))?;
+        let snapshots =
+            spawn("snapshots", move || Snapshots::new(for_snapshots, store, of_member).run(&written))?;
         let shards = (0..shards).map(|index| spawn_shard(&shared, index)).collect::<Result<_, _>>()?;
         let (stop_listening, stopped) = oneshot::channel();
         let for_listener = Arc::clone(&shared);
         let listener = spawn("listener", move || run_listener(listener, for_listener, stopped))?;
         info!(%address, admin = shown(http.admin), metrics = shown(http.metrics), "serving");
-        Ok(Self { shared, address, http, stop_listening, listener, shards, node, snapshots, _lock: lock })
+        Ok(Self {
+            shared,
+            address,
+            http,
+            stop_listening,
+            listener,
+            shards,
+            node,
+            snapshots,
+            quorum,
+            _lock: lock,
+        })
     }
 
     /// Where clients connect. Tells which port it is, when 0 was configured.
@@ -152,9 +185,30 @@ impl Server {
         self.shared.queue.close();
         join(self.node); // Its end of the channel of cuts closes, which ends the next.
         join(self.snapshots);
+        // The others who had it are gone.
+        self.quorum.and_then(Arc::into_inner).into_iter().for_each(QuorumRim::stop);
         drop(self.http);
         info!(zxid = %self.shared.tree.read().last_zxid(), "stopped");
     }
+}
+
+/// Starts the quorum thread, and has all that it hears go to the node.
+fn join_ensemble(
+    shared: &Arc<Shared>,
+    member: MemberStart,
+    ports: QuorumPorts,
+    snapshot: Option<(Zxid, i64)>,
+) -> Result<(Peer, MemberRim), StartError> {
+    let MemberStart { disk, epoch_files, files, peer, settings } = member;
+    let to_node = Arc::clone(shared);
+    let mut events = Vec::new();
+    let deliver = move |inputs: &mut Vec<Input>| {
+        events.extend(inputs.drain(..).map(Event::Peer));
+        to_node.queue.send(&mut events);
+    };
+    let rim = QuorumRim::start(settings, ports, Box::new(deliver)).map_err(StartError::Thread)?;
+    let (rim, stored) = (Arc::new(rim), snapshot.map(|(zxid, _)| zxid));
+    Ok((peer, MemberRim { rim, disk, epoch_files, files, stored, state: Round::default() }))
 }
 
 /// `none` where nothing listens.

@@ -18,7 +18,7 @@ use super::stats::{ConnectionStats, ShardStats};
 use crate::auth::Schemes;
 use crate::config::Config;
 use crate::metrics::{Metrics, Registry};
-use crate::node::Status;
+use crate::node::{Delivery, Status};
 use crate::pipeline::throttle::{ConnectionThrottle, LargeRequests, Throttle};
 use crate::session::ConnectionId;
 use crate::tree::Tree;
@@ -52,7 +52,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) trace_mask: TraceMask,
     pub(crate) slow_syncs: AtomicU64,
+    /// The stop has not begun.
     pub(crate) is_serving: AtomicBool,
+    /// It is alone, or there is a leader: clients are let in.
+    pub(crate) has_leader: AtomicBool,
     /// The disk is short of room: writes that grow are refused.
     pub(crate) disk_short: AtomicBool,
     /// What the node's thread is to do when it wakes.
@@ -82,6 +85,12 @@ impl Ledger {
             connections: Mutex::default(),
         }
     }
+
+    /// What closes all of its connections.
+    pub(super) fn closings(&self) -> Vec<Delivery> {
+        let connections = self.connections.lock();
+        connections.iter().map(|(_, (connection, _))| Delivery::Close { connection: *connection }).collect()
+    }
 }
 
 impl Shared {
@@ -110,7 +119,6 @@ impl Shared {
                 limits.large_requests_bytes_max as usize,
             ),
             doorkeeper: Arc::new(Doorkeeper::new(per_address_max, connections_max)),
-            config,
             schemes,
             clock,
             tree: RwLock::new(tree),
@@ -123,6 +131,8 @@ impl Shared {
             trace_mask: TraceMask::default(),
             slow_syncs: AtomicU64::new(0),
             is_serving: AtomicBool::new(true),
+            has_leader: AtomicBool::new(!config.ensemble.is_distributed()),
+            config,
             disk_short: AtomicBool::new(false),
             errands: Mutex::default(),
             last_snapshot: Mutex::default(),
@@ -145,6 +155,15 @@ impl Shared {
             metrics.connection_rejected.add(1);
         }
         is_admitted
+    }
+
+    /// Has `/zookeeper/config` say who belongs to the ensemble. Without `reconfig`, each server says what its own file
+    /// does.
+    pub(crate) fn describe_membership(&self, tree: &mut Tree) {
+        let ensemble = &self.config.ensemble;
+        if ensemble.is_distributed() && !ensemble.reconfig_enabled {
+            tree.set_config(ensemble.to_text().as_bytes(), ensemble.version, self.began_ms);
+        }
     }
 
     /// About what the wall clock shows when the other shows `monotonic`. For display.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use tracing::{debug, error, info};
 
 use super::clock::Clock;
+use super::member::MemberWork;
+use super::quorum::QuorumRim;
 use super::restore::SnapshotWork;
 use super::shared::Shared;
 use crate::metrics::Metrics;
 use crate::node::Event;
-use crate::storage::{OsDisk, RocksStore, SnapshotStore, SnapshotWriter, purge};
-use crate::zab::Zxid;
+use crate::storage::{MemberDisk, OsDisk, RocksStore, SnapshotStore, SnapshotWriter, log_bytes_max, purge};
+use crate::zab::{DiskDone, Input, Zxid};
 
 /// When there is nothing to wait for but the next cut.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
@@ -32,16 +34,21 @@ pub(super) struct Snapshots {
     retry_due: Option<Duration>,
     purge_due: Option<Duration>,
     durable: Option<Zxid>,
+    member: Option<(MemberDisk, Arc<QuorumRim>)>,
 }
 
 impl Snapshots {
-    pub(super) fn new(shared: Arc<Shared>, store: RocksStore) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        store: RocksStore,
+        member: Option<(MemberDisk, Arc<QuorumRim>)>,
+    ) -> Self {
         let metrics = shared.registry.thread();
         let now = shared.clock.monotonic();
         let purge_due = shared.config.storage.purge.interval.map(|interval| now + interval);
         let durable = store.durable();
         let writer = SnapshotWriter::new(store, shared.config.storage.snapshot_txns.into());
-        Self { shared, writer, metrics, flush_allowed: now, retry_due: None, purge_due, durable }
+        Self { shared, writer, metrics, flush_allowed: now, retry_due: None, purge_due, durable, member }
     }
 
     /// Writes every cut that comes, until the sender has gone; then all is durable.
@@ -61,6 +68,7 @@ impl Snapshots {
                     let _ = outcome.send(replaced);
                     self.advance();
                 }
+                Ok(SnapshotWork::Member(work)) => self.serve_member(work),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -74,6 +82,43 @@ impl Snapshots {
             self.purge_if_due(now);
         }
         self.flush();
+    }
+
+    /// What a member of an ensemble wants. Nobody waits for it when the node has gone.
+    fn serve_member(&mut self, work: MemberWork) {
+        let Some((disk, rim)) = &self.member else {
+            return;
+        };
+        let done = match work {
+            MemberWork::Reload(answer) => {
+                let _ = answer.send(disk.reload(&mut self.writer).map(|recovered| recovered.tree));
+                return;
+            }
+            MemberWork::Install(answer) => {
+                let installed = disk.install(&mut self.writer, &mut self.shared.tree.write());
+                self.note(installed.as_ref().err());
+                let _ = answer.send(installed);
+                return;
+            }
+            MemberWork::Trace { link, zxid, upto } => {
+                let factor = self.shared.config.storage.snapshot_size_factor;
+                let bytes_max = log_bytes_max(&self.shared.tree.read(), factor);
+                let trace = disk.trace(&self.writer, zxid, upto, bytes_max);
+                trace.map(|trace| Some(DiskDone::Traced { link, trace }))
+            }
+            MemberWork::Hold { link } => disk.hold(&mut self.writer).map(|held| {
+                held.map(|(zxid, snapshot)| {
+                    rim.offer_snapshot(link, snapshot);
+                    DiskDone::SnapshotOpened { link, zxid }
+                })
+            }),
+        };
+        match done {
+            Ok(Some(done)) => self.shared.queue.send(&mut vec![Event::Peer(Input::Disk(done))]),
+            Ok(None) => error!("there is no stored tree to send to a learner"),
+            // It is dismissed when it has waited for too long, and comes again.
+            Err(failure) => error!(error = &failure as &dyn std::error::Error, "cannot serve a learner"),
+        }
     }
 
     /// Until something is due.

@@ -9,17 +9,18 @@ use tracing::info;
 
 use super::account;
 use super::clock::Clock;
+use super::quorum::QuorumSettings;
 use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
-use crate::config::{Config, ServerId, Storage};
+use crate::config::{Config, Member, Role, ServerId, Storage};
 use crate::metrics::Metrics;
 use crate::node::{CutPolicy, NodeConfig, ReaperConfig};
 use crate::session::TimeoutBounds;
 use crate::storage::{
-    DataDirs, DataLock, Disk, LogOptions, OsDisk, RecoveryOptions, RecoveryStats, Result, RocksStore,
-    SnapshotStore, TxnLog, recover,
+    DataDirs, DataLock, Disk, EpochFiles, Error, LogOptions, MemberDisk, OsDisk, RecoveryOptions,
+    RecoveryStats, Result, RocksStore, SnapshotStore, TxnLog, recover,
 };
 use crate::tree::{Tree, TreeOptions};
-use crate::zab::Zxid;
+use crate::zab::{History, Peer, PeerConfig, Quorum, Zxid};
 
 /// What the threads begin with.
 pub(super) struct Started {
@@ -30,8 +31,19 @@ pub(super) struct Started {
     pub(super) node_config: NodeConfig,
     pub(super) hash_seed: u64,
     pub(super) recovery: RecoveryStats,
+    /// What the disk does for a member of an ensemble, if it is one.
+    pub(super) member: Option<MemberStart>,
     /// The stored snapshot's zxid, and when it was written, in seconds since 1970.
     pub(super) snapshot: Option<(Zxid, i64)>,
+}
+
+/// What a member of an ensemble begins with.
+pub(super) struct MemberStart {
+    pub(super) disk: MemberDisk,
+    pub(super) epoch_files: EpochFiles,
+    pub(super) files: Arc<dyn Disk>,
+    pub(super) peer: Peer,
+    pub(super) settings: QuorumSettings,
 }
 
 /// Locks the directories, loads the newest snapshot, and replays the log behind it.
@@ -41,8 +53,17 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     let lock = dirs.enter(&*disk, config.storage.create_dirs)?;
     let hash_seed = entropy();
     let mut store = RocksStore::open(&dirs.database())?;
-    let recovered = recover(&disk, &mut store, &dirs, &recovery_options(config, hash_seed))?;
+    let options = recovery_options(config, hash_seed);
+    let recovered = recover(&disk, &mut store, &dirs, &options)?;
     let tree = recovered.tree;
+    let member = match config.my_id {
+        _ if !config.ensemble.is_distributed() => None,
+        None => return Err(Error::refused(&config.data_dir, "there is no myid, and no member without it")),
+        Some(me) => {
+            let last = recovered.log_end.last.unwrap_or_default();
+            Some(member(config, me, &disk, &dirs, options, last, recovered.maybe_lost)?)
+        }
+    };
     let snapshot = store.durable().map(|zxid| (zxid, written_at(&dirs.database())));
     let options = LogOptions {
         dir: dirs.logs(),
@@ -70,9 +91,67 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
         log,
         node_config: node_config(config),
         hash_seed,
+        member,
         recovery: recovered.stats,
         snapshot,
     })
+}
+
+fn member(
+    config: &Config,
+    me: ServerId,
+    disk: &Arc<dyn Disk>,
+    dirs: &DataDirs,
+    options: RecoveryOptions,
+    last: Zxid,
+    maybe_lost: bool,
+) -> Result<MemberStart> {
+    let epoch_files = dirs.epochs();
+    let promises = epoch_files.load(&**disk, last)?;
+    let peer = Peer::new(peer_config(config, me, maybe_lost), History { promises, last });
+    let ensemble = &config.ensemble;
+    let addresses = |member: &Member| member.addresses.clone();
+    let settings = QuorumSettings {
+        me,
+        members: ensemble.members.iter().map(|(id, member)| (*id, addresses(member))).collect(),
+        multi_address: ensemble.multi_address,
+        connect_timeout: ensemble.connect_timeout,
+        greeting_timeout: ensemble.election_read_timeout.unwrap_or_else(|| sync_limit(config)),
+        keep_alive: ensemble.keep_alive,
+        data_bytes_max: PACKET_BYTES_MAX.max(2 * config.limits.request_bytes_max as usize),
+        tree: options.tree.clone(),
+        log_dir: dirs.logs(),
+        disk: Arc::clone(disk),
+    };
+    let disk_of_member = MemberDisk::new(Arc::clone(disk), dirs.clone(), options);
+    Ok(MemberStart { disk: disk_of_member, epoch_files, files: Arc::clone(disk), peer, settings })
+}
+
+/// A leader's proposals may be larger than what this server's own clients may ask for.
+const PACKET_BYTES_MAX: usize = 64 << 20;
+
+fn sync_limit(config: &Config) -> Duration {
+    config.ensemble.sync_limit.unwrap_or(config.tick * 5)
+}
+
+fn peer_config(config: &Config, me: ServerId, maybe_lost: bool) -> PeerConfig {
+    let ensemble = &config.ensemble;
+    let is_observer =
+        ensemble.members.get(&me).map_or(ensemble.peer_type, |member| member.role) == Role::Observer;
+    PeerConfig {
+        me,
+        quorum: Quorum::new(ensemble),
+        membership: ensemble.to_text().into(),
+        membership_version: ensemble.version,
+        is_observer,
+        maybe_lost,
+        tick: config.tick,
+        init_limit: ensemble.init_limit.unwrap_or(config.tick * 10),
+        sync_limit: sync_limit(config),
+        notification_interval_min: ensemble.notification_interval_min,
+        notification_interval_max: ensemble.notification_interval_max,
+        window_txns_max: config.storage.commit_log_txns as usize,
+    }
 }
 
 fn recovery_options(config: &Config, hash_seed: u64) -> RecoveryOptions {
@@ -86,7 +165,7 @@ fn recovery_options(config: &Config, hash_seed: u64) -> RecoveryOptions {
         tree,
         trust_empty_snapshot: config.storage.trust_empty_snapshot,
         auto_create_db: config.storage.create_database,
-        standalone: true,
+        standalone: !config.ensemble.is_distributed(),
         clock: Clock::of_process,
     }
 }

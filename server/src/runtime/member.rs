@@ -1,0 +1,245 @@
+//! The driver's other half, on a member of an ensemble: it carries out what the node wants of the disk and of the
+//! other servers. The order of a round:
+//!
+//! 1. Each event is stepped. Records go to the log's batch; other work of the disk is done at once, and its outcome
+//!    stepped before the next event.
+//! 2. What goes to other servers is handed to the quorum thread: they log a proposal while this server does.
+//! 3. The log is synced, that is stepped, and what comes out of it handed over.
+//! 4. What is committed is applied, and clients hear of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use tracing::{error, info, warn};
+
+use super::driver::Driver;
+use super::quorum::QuorumRim;
+use super::restore::SnapshotWork;
+use crate::node::{Action, Event, LogRoom, Now};
+use crate::storage::{Disk, EpochFiles, Error, MemberDisk, Result};
+use crate::tree::Tree;
+use crate::zab::{DiskDone, DiskWork, Input, LinkId, LinkWork, Zxid};
+
+/// What the snapshot thread does for a member.
+#[derive(Debug)]
+pub(super) enum MemberWork {
+    /// Find a learner's last zxid in the log, which is written up to `upto`. The node is told.
+    Trace { link: LinkId, zxid: Zxid, upto: Zxid },
+    /// Hold the stored tree open for a learner. The node is told.
+    Hold { link: LinkId },
+    /// Load the tree from store and log.
+    Reload(SyncSender<Result<Tree>>),
+    /// Store the tree in memory in place of the stored one, of whose history it is not.
+    Install(SyncSender<Result<Zxid>>),
+}
+
+/// What only a member's driver has.
+pub(super) struct MemberRim {
+    pub(super) rim: Arc<QuorumRim>,
+    pub(super) disk: MemberDisk,
+    pub(super) epoch_files: EpochFiles,
+    /// Where the epochs are.
+    pub(super) files: Arc<dyn Disk>,
+    /// The newest cut, or what is stored.
+    pub(super) stored: Option<Zxid>,
+    pub(super) state: Round,
+}
+
+/// What is under way in a round.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// What the node wants, and is not begun.
+    work: VecDeque<Action>,
+    /// Where the node writes that.
+    scratch: Vec<Action>,
+    pub(super) links: Vec<LinkWork>,
+    /// Records appended and not synced.
+    unsynced: u64,
+}
+
+impl Driver {
+    /// One batch, up to what is to be applied.
+    pub(super) fn step_member(&mut self, events: &mut Vec<Event>, now: Now) -> Result<()> {
+        let mut ask_again_at = u64::MAX;
+        for event in events.drain(..) {
+            if self.node.log_room() <= ask_again_at {
+                let room = LogRoom { bytes: self.log.room(), is_short: self.log.is_short() };
+                self.step_one(Event::LogRoom(room), now)?;
+                ask_again_at = room.bytes / 2;
+            }
+            self.step_one(event, now)?;
+        }
+        loop {
+            self.hand_over_links();
+            let txns = std::mem::take(&mut self.round().unsynced);
+            if txns == 0 {
+                return Ok(());
+            }
+            self.sync(txns, now.monotonic)?;
+            if let Some(last) = self.log.last_zxid() {
+                self.step_one(Event::Persisted(last), now)?;
+            }
+        }
+    }
+
+    fn round(&mut self) -> &mut Round {
+        &mut self.member().state
+    }
+
+    fn member(&mut self) -> &mut MemberRim {
+        self.member.as_deref_mut().expect("it is a member")
+    }
+
+    /// Gives the quorum thread what it is to send.
+    pub(super) fn hand_over_links(&mut self) {
+        if let Some(member) = &mut self.member
+            && !member.state.links.is_empty()
+        {
+            member.rim.carry_out(&mut member.state.links);
+        }
+    }
+
+    fn step_one(&mut self, event: Event, now: Now) -> Result<()> {
+        self.step_node(event, now);
+        while let Some(action) = self.round().work.pop_front() {
+            self.carry_out(action, now)?;
+        }
+        if self.node.must_apply() {
+            self.apply()?;
+        }
+        Ok(())
+    }
+
+    fn step_node(&mut self, event: Event, now: Now) {
+        let Self { shared, node, member, .. } = self;
+        let Round { work, scratch, .. } = &mut member.as_deref_mut().expect("it is a member").state;
+        node.step(event, now, &shared.tree.read(), scratch);
+        work.extend(scratch.drain(..));
+    }
+
+    fn carry_out(&mut self, action: Action, now: Now) -> Result<()> {
+        match action {
+            Action::Append { zxid, record } => {
+                self.log.append(zxid, &record).inspect_err(|error| {
+                    if matches!(error, Error::Full { .. }) {
+                        error!("the disk is full: this server cannot log what the ensemble agrees on, and leaves it");
+                    }
+                })?;
+                self.round().unsynced += 1;
+            }
+            Action::Link(work) => self.round().links.push(work),
+            Action::Disk(work) => {
+                if let Some(done) = self.work_disk(work)? {
+                    self.step_node(Event::Peer(Input::Disk(done)), now);
+                }
+            }
+            Action::Adopt { zxid, from } => self.adopt(zxid, from)?,
+            action @ (Action::Deliver(_) | Action::Snapshot(_) | Action::CloseAll) => {
+                self.actions.push(action)
+            }
+        }
+        Ok(())
+    }
+
+    /// `None`: the snapshot thread will say.
+    fn work_disk(&mut self, work: DiskWork) -> Result<Option<DiskDone>> {
+        Ok(Some(match work {
+            DiskWork::Append { .. } => unreachable!("it is an action of its own"),
+            DiskWork::SaveAcceptedEpoch(epoch) => {
+                let member = self.member();
+                member.epoch_files.save_accepted(&*member.files, epoch)?;
+                DiskDone::AcceptedEpoch(epoch)
+            }
+            DiskWork::SaveCurrentEpoch(epoch) => {
+                self.log.sync()?;
+                self.log.sync_written()?; // Even without `forceSync`: a history is claimed.
+                let member = self.member();
+                member.epoch_files.save_current(&*member.files, epoch)?;
+                DiskDone::CurrentEpoch(epoch)
+            }
+            DiskWork::Truncate(zxid) => self.truncate(zxid)?,
+            DiskWork::Reload => {
+                self.log.sync()?;
+                DiskDone::Reloaded(self.reload()?)
+            }
+            DiskWork::Install => DiskDone::Installed(self.install()?),
+            DiskWork::Trace { link, zxid } => {
+                self.log.sync()?; // What is not written cannot be found.
+                let upto = self.log.last_zxid().unwrap_or_default();
+                self.ask_snapshots(MemberWork::Trace { link, zxid, upto })?;
+                return Ok(None);
+            }
+            DiskWork::OpenSnapshot { link } => {
+                self.ask_snapshots(MemberWork::Hold { link })?;
+                return Ok(None);
+            }
+        }))
+    }
+
+    fn ask_snapshots(&self, work: MemberWork) -> Result<()> {
+        let gone = |_| Error::refused(&self.shared.config.data_dir, "the snapshot thread has gone");
+        self.snapshots.send(SnapshotWork::Member(work)).map_err(gone)
+    }
+
+    fn await_snapshots<T>(&self, work: impl FnOnce(SyncSender<Result<T>>) -> MemberWork) -> Result<T> {
+        let (answer, answered) = sync_channel(1);
+        self.ask_snapshots(work(answer))?;
+        let gone = |_| Error::refused(&self.shared.config.data_dir, "the snapshot thread has gone");
+        answered.recv().map_err(gone)?
+    }
+
+    fn truncate(&mut self, zxid: Zxid) -> Result<DiskDone> {
+        self.log.sync()?;
+        let Self { log, member, .. } = self;
+        let member = member.as_deref_mut().expect("it is a member");
+        if !member.disk.truncate(log, member.stored, zxid)? {
+            return Ok(DiskDone::TruncateRefused);
+        }
+        warn!(%zxid, "cut off what the leader does not have");
+        if self.shared.tree.read().last_zxid() > zxid {
+            self.reload()?;
+        }
+        Ok(DiskDone::Truncated(zxid))
+    }
+
+    /// The tree as store and log have it.
+    fn reload(&mut self) -> Result<Zxid> {
+        let tree = self.await_snapshots(MemberWork::Reload)?;
+        let zxid = tree.last_zxid();
+        info!(%zxid, "loaded the tree again");
+        self.serve_tree(tree);
+        Ok(zxid)
+    }
+
+    /// The tree that came from the leader, with all that is committed, becomes what the disk has.
+    fn install(&mut self) -> Result<Zxid> {
+        self.apply()?;
+        self.log.sync()?;
+        let zxid = self.await_snapshots(MemberWork::Install)?;
+        self.log.begin_anew(zxid)?;
+        self.member().stored = Some(zxid);
+        info!(%zxid, "stored the leader's tree");
+        Ok(zxid)
+    }
+
+    fn adopt(&mut self, zxid: Zxid, from: Option<LinkId>) -> Result<()> {
+        let tree = match from {
+            None => Tree::new(self.shared.tree.read().options().clone()),
+            Some(link) => self.member().rim.take_tree(link).ok_or_else(|| {
+                Error::refused(&self.shared.config.data_dir, "the tree that the leader sent is not there")
+            })?,
+        };
+        info!(%zxid, znodes = tree.znode_count(), "took over the leader's tree");
+        self.serve_tree(tree);
+        self.shared.tree.write().advance_to(zxid);
+        Ok(())
+    }
+
+    /// In place of the one there is, which may take long to drop.
+    fn serve_tree(&self, mut tree: Tree) {
+        self.shared.describe_membership(&mut tree);
+        let old = std::mem::replace(&mut *self.shared.tree.write(), tree);
+        std::thread::spawn(move || drop(old));
+    }
+}
