@@ -132,8 +132,9 @@ impl Node {
         let member = self.member();
         if member.peer.deadline().is_some_and(|due| due <= now.monotonic) {
             member.ask(|peer, outputs| peer.step(Input::Tick, now.monotonic, outputs));
+            self.carry_on(now, tree, out); // It may have lost its quorum.
         }
-        if member.role == Role::Leader && !member.begins {
+        if self.is_leader() && !self.must_apply() {
             self.on_tick(now, tree, out);
         }
     }

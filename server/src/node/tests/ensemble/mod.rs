@@ -313,3 +313,17 @@ fn nobody_is_served_without_a_leader() {
     world.run(THREE, [Event::OpenSession { connection, timeout_ms: 10_000 }]);
     assert!(matches!(world.take(THREE)[..], [Delivery::Close { .. }]));
 }
+
+#[test]
+fn who_loses_the_quorum_expires_nobody_any_more() {
+    let mut world = World::new(3, &[]);
+    world.elect();
+    world.client(THREE);
+    world.kill(ONE);
+    world.kill(TWO);
+    // It was stopped for a while: the quorum and the session are found missing at once.
+    world.now.monotonic += Duration::from_secs(60);
+    world.tick();
+    assert!(!world.servers[&THREE].node.serves());
+    assert_eq!(world.servers[&THREE].node.status().counters.sessions_expired, 0);
+}
