@@ -3,6 +3,7 @@
 use std::path::Path;
 
 pub use crate::runtime::fuzzing::{TakenIn, take_in};
+pub use crate::runtime::quorum::fuzz_greeting as greeting;
 pub use crate::storage::fuzz_database_records as database_records;
 
 use crate::config::{Config, ConfigError};

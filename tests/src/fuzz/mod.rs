@@ -4,6 +4,7 @@
 mod connection;
 mod files;
 mod input;
+mod quorum;
 mod recovery;
 mod step;
 mod text;
@@ -42,6 +43,8 @@ pub const TARGETS: &[Target] = &[
     Target::decoder("replies", wire::replies),
     Target::decoder("records", wire::records),
     Target::decoder("connection", connection::connection),
+    Target::decoder("quorum_stream", quorum::quorum_stream),
+    Target::decoder("election", quorum::election),
     // A line of a configuration is a key with its place, and a warning.
     Target { name: "text", run: text::text, bytes_per_input_byte: 1024, bytes_besides: 512 << 10 },
     Target::machine("log_file", files::log_file),

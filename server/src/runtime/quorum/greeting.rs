@@ -89,6 +89,19 @@ fn is_wildcard(host: &str) -> bool {
     host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
+/// Reads a greeting off any bytes; one that is read is written and read to be the same.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(bytes: &[u8]) {
+    use futures::FutureExt;
+    let read = |mut bytes: &[u8]| Greeting::read(&mut bytes).now_or_never().expect("all bytes are there");
+    if let Ok(greeting) = read(bytes)
+        && !greeting.addresses.is_empty()
+    {
+        let again = read(&greeting.encode(true)).expect("it was read before");
+        assert_eq!(again, greeting);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

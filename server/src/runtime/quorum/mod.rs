@@ -58,6 +58,8 @@ use tokio::task::spawn_local;
 use tracing::error;
 
 pub use decoder::{Decoder, Next, StreamFlaw};
+#[cfg(feature = "fuzzing")]
+pub use greeting::fuzz as fuzz_greeting;
 pub use ports::{CannotListen, QuorumPorts};
 
 use crate::config::{PeerAddress, ServerId};
