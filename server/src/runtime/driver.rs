@@ -93,6 +93,9 @@ impl Driver {
                 Received::Closed => return self.take_last_cut(),
             }
             self.gather(&mut events);
+            if let Some(member) = &self.member {
+                member.rim.taken();
+            }
             self.check_room()?;
             let errands = std::mem::take(&mut *self.shared.errands.lock());
             for errand in errands {
