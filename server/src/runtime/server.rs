@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::audit::{self, Outcome};
+use super::background::step_back;
 use super::clock::Clock;
 use super::driver::{CUTS_WAITING_MAX, Driver, run_or_die};
 use super::http::Http;
@@ -132,8 +133,10 @@ impl Server {
         let driver = Driver::new(Arc::clone(&shared), node, log, cuts, member);
         let node = spawn("node", move || run_or_die(driver))?;
         let for_snapshots = Arc::clone(&shared);
-        let snapshots =
-            spawn("snapshots", move || Snapshots::new(for_snapshots, store, of_member).run(&written))?;
+        let snapshots = spawn("snapshots", move || {
+            step_back();
+            Snapshots::new(for_snapshots, store, of_member).run(&written);
+        })?;
         let shards = (0..shards).map(|index| spawn_shard(&shared, index)).collect::<Result<_, _>>()?;
         let (stop_listening, stopped) = oneshot::channel();
         let for_listener = Arc::clone(&shared);

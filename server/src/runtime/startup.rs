@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tracing::info;
 
 use super::account;
+use super::background::with_background_threads;
 use super::clock::Clock;
 use super::quorum::QuorumSettings;
 use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
@@ -52,7 +53,7 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
     let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
     let lock = dirs.enter(&*disk, config.storage.create_dirs)?;
     let hash_seed = entropy();
-    let mut store = RocksStore::open(&dirs.database())?;
+    let mut store = with_background_threads(|| RocksStore::open(&dirs.database()))?;
     let options = recovery_options(config, hash_seed);
     let recovered = recover(&disk, &mut store, &dirs, &options)?;
     let tree = recovered.tree;
