@@ -14,6 +14,8 @@ use crate::zab::Zxid;
 /// Zeros are written this far at a time: enough to be rare, little enough not to delay the sync they ride on.
 const ZERO_STEP_BYTES: u64 = 1 << 20;
 static ZEROS: [u8; ZERO_STEP_BYTES as usize] = [0; ZERO_STEP_BYTES as usize];
+/// A longer batch goes where no zeros are yet: its sync takes long enough for what the file system has to note.
+const ZEROED_BATCH_BYTES_MAX: usize = 64 << 10;
 /// See [`LogOptions::file_bytes_max`].
 pub const FILE_BYTES_MAX: u64 = 128 << 20;
 /// A batch's buffer that has grown beyond this is given back.
@@ -407,7 +409,9 @@ impl Segment {
 
     fn write(&mut self, batch: &[u8]) -> Result<()> {
         let end = self.written + batch.len() as u64;
-        self.zero_ahead(end)?;
+        if batch.len() <= ZEROED_BATCH_BYTES_MAX {
+            self.zero_ahead(end)?;
+        }
         self.file.write_at(self.written, batch).during("write", &self.path)?;
         self.written = end;
         self.unsynced += batch.len() as u64;
