@@ -15,6 +15,9 @@ pub struct Id {
     pub id: Ustring,
 }
 
+/// [`Id::anyone`], encoded.
+const ANYONE: &[u8] = b"\0\0\0\x05world\0\0\0\x06anyone";
+
 /// By hand, since a null reads as an empty string. kazoo writes the name that goes with `auth` as one, where ZooKeeper
 /// never looks at it; a scheme that is null is one that nobody knows.
 impl Jute for Id {
@@ -23,6 +26,9 @@ impl Jute for Id {
         self.id.encode(out);
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if input.skip(ANYONE) {
+            return Ok(Self::anyone()); // As nearly always; shared with no frame.
+        }
         let mut string = |field| {
             let string: Option<Ustring> =
                 Jute::decode(input).map_err(|error: DecodeError| error.within("Id", field))?;

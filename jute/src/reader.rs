@@ -86,6 +86,13 @@ impl<'a> Reader<'a> {
         self.frame.slice_ref(self.rest)
     }
 
+    /// Advances behind `bytes`, if they come next.
+    pub(crate) fn skip(&mut self, bytes: &[u8]) -> bool {
+        let rest = self.rest.strip_prefix(bytes);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
     /// # Errors
     /// When fewer than four bytes are left.
     pub fn int(&mut self) -> Result<i32, DecodeError> {

@@ -6,7 +6,7 @@ use ecow::EcoString;
 use jute::data::{Acl, StatPersisted};
 
 use super::Tree;
-use super::path;
+use super::{path, path_index};
 use crate::session::SessionId;
 use crate::zab::Zxid;
 
@@ -73,10 +73,16 @@ impl Tree {
         // What was created anew stands among the changed.
         znodes
             .extend(deleted.into_iter().filter(|path| self.find_id(path).is_none()).map(|path| (path, None)));
+        let mut path = Vec::new();
         for id in changed {
             if self.nodes[id].is_dirty() {
                 self.settle(id);
-                znodes.push((self.path_of(id).into(), Some(self.znode(id).record())));
+                path.clear();
+                path_index::push_path(&self.nodes, id, &mut path);
+                let path =
+                    str::from_utf8(&path).expect("paths are UTF-8: so are names, with slashes between");
+                let path = if path.is_empty() { path::ROOT } else { path };
+                znodes.push((path.into(), Some(self.znode(id).record())));
             }
         }
         self.cut_of(znodes, false)

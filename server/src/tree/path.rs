@@ -76,7 +76,7 @@ fn may_be_in_name(char: char) -> bool {
 /// The path above; `None` for the root, and for what does not start with a slash.
 #[must_use]
 pub fn parent_of(path: &str) -> Option<&str> {
-    match path.rfind('/')? {
+    match last_slash(path)? {
         _ if path == ROOT => None,
         0 => Some(&path[..1]),
         slash => Some(&path[..slash]),
@@ -92,7 +92,13 @@ pub fn shared_parent_of(path: &Ustring) -> Option<Ustring> {
 /// The name behind the last slash.
 #[must_use]
 pub fn name_of(path: &str) -> &str {
-    path.rfind('/').map_or(path, |slash| &path[slash + 1..])
+    last_slash(path).map_or(path, |slash| &path[slash + 1..])
+}
+
+/// Where the last name begins, less one. Names are short: to look at each byte is faster than to search.
+#[must_use]
+pub fn last_slash(path: &str) -> Option<usize> {
+    path.bytes().rposition(|byte| byte == b'/')
 }
 
 /// `prefix` and the number of a sequential znode. `cversion` is the parent's stored one before the create; it is

@@ -218,8 +218,9 @@ impl Tree {
 /// What `path` is about, and its name, if it is where limits and usage stand: `/a` and `zookeeper_limits` for
 /// `/zookeeper/quota/a/zookeeper_limits`.
 fn quota_of(path: &str) -> Option<(&str, &str)> {
-    let quota = parent_of(path)?.strip_prefix(path::QUOTA)?;
-    quota.starts_with('/').then_some((quota, name_of(path)))
+    let below = path.strip_prefix(path::QUOTA)?;
+    let quota = parent_of(below).filter(|quota| quota.len() > 1 && quota.starts_with('/'))?;
+    Some((quota, name_of(below)))
 }
 
 fn limits_path(quota: &str) -> String {

@@ -140,8 +140,8 @@ fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
 
 /// The path above `path`, a slice of it; names are not judged here.
 fn parent_of(path: &str) -> Result<&str, ErrorCode> {
-    match path.rfind('/') {
-        Some(slash) if !path.contains('\0') => Ok(&path[..slash.max(1)]),
+    match path::last_slash(path) {
+        Some(slash) if !path.as_bytes().contains(&0) => Ok(&path[..slash.max(1)]),
         _ => Err(ErrorCode::BadArguments),
     }
 }
