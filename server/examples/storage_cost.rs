@@ -111,7 +111,7 @@ fn write_tree(store: &mut RocksStore) -> Result<(), Box<dyn Error>> {
 fn cut_cost(store: &mut RocksStore) -> Result<(), Box<dyn Error>> {
     for znodes in [1000, 10_000, 100_000] {
         let step = ZNODES / znodes;
-        let changed = (0..znodes).map(|at| (path(at * step).into(), Some(record(2)))).collect();
+        let changed = (0..znodes).map(|at| (path(at * step), Some(record(2)))).collect();
         let cut = Cut { zxid: Zxid(2), znodes: changed, ..Cut::default() };
         let began = now();
         store.write(&cut)?;

@@ -18,7 +18,7 @@ use crate::zab::{DiskDone, Input, Zxid};
 
 /// When there is nothing to wait for but the next cut.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
-/// Flushes leave the disk to the log for so long at least.
+/// Flushes leave the disk to the log for so long at least, unless very much is to be flushed.
 const FLUSH_PAUSE: Duration = Duration::from_secs(1);
 /// How long after a failure the next attempt is made.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -76,7 +76,8 @@ impl Snapshots {
             if self.retry_due.is_some_and(|due| due <= now) {
                 self.advance();
             }
-            if self.writer.wants_flush() && !self.writer.has_failed() && self.flush_allowed <= now {
+            let may_flush = self.flush_allowed <= now || self.writer.is_full();
+            if self.writer.wants_flush() && !self.writer.has_failed() && may_flush {
                 self.flush();
             }
             self.purge_if_due(now);

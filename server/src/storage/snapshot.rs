@@ -220,10 +220,10 @@ impl SnapshotStore for MemoryStore {
             znodes.clear();
             tree.replaced_at = Some(cut.zxid);
         }
-        for (path, record) in &cut.znodes {
+        for (path, record) in cut.znodes.iter() {
             match record {
-                Some(record) => znodes.insert(path.as_str().to_owned(), record.clone()),
-                None => znodes.remove(path.as_str()),
+                Some(record) => znodes.insert(path.to_owned(), record.clone()),
+                None => znodes.remove(path),
             };
         }
         tree.head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions.clone() };

@@ -126,8 +126,18 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
         let durable = self.store.durable().unwrap_or_default();
         let txns = newest.zxid.0.saturating_sub(durable.0);
         // An epoch's beginning looks like many txns, and is rare.
-        txns.unsigned_abs() >= self.txns_max
-            || self.kept.iter().map(|cut| cut.znodes.len()).sum::<usize>() >= UNFLUSHED_ZNODES_MAX
+        txns.unsigned_abs() >= self.txns_max || self.kept_znodes() >= UNFLUSHED_ZNODES_MAX
+    }
+
+    /// So much is kept that a flush should not wait. Without it the store would soon write as much of itself, but we
+    /// would not know what that was, and keep it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.kept_znodes() >= 2 * UNFLUSHED_ZNODES_MAX
+    }
+
+    fn kept_znodes(&self) -> usize {
+        self.kept.iter().map(|cut| cut.znodes.len()).sum()
     }
 
     /// For what concerns neither cuts nor failures.
@@ -175,7 +185,11 @@ mod tests {
     use crate::storage::MemoryStore;
 
     fn cut(zxid: i64) -> Cut {
-        let znodes = vec![(format!("/{zxid}").into(), None)];
+        cut_of(zxid, 1)
+    }
+
+    fn cut_of(zxid: i64, znodes: usize) -> Cut {
+        let znodes = (0..znodes).map(|at| (format!("/{zxid}-{at}"), None)).collect();
         Cut { zxid: Zxid(zxid), znodes, ..Cut::default() }
     }
 
@@ -217,5 +231,18 @@ mod tests {
         assert!(!writer.wants_flush());
         writer.add(cut(199));
         assert!(!writer.wants_flush());
+    }
+
+    #[test]
+    fn a_flush_is_due_after_so_many_znodes_and_soon_cannot_wait() {
+        let mut writer = SnapshotWriter::new(MemoryStore::default(), 100);
+        writer.add(cut_of(1, UNFLUSHED_ZNODES_MAX - 1));
+        assert!(!writer.wants_flush());
+        writer.add(cut(2));
+        assert!(writer.wants_flush() && !writer.is_full());
+        writer.add(cut_of(3, UNFLUSHED_ZNODES_MAX));
+        assert!(writer.is_full());
+        writer.flush().unwrap();
+        assert!(!writer.wants_flush() && !writer.is_full());
     }
 }

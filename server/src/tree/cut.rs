@@ -32,13 +32,61 @@ pub struct Cut {
     pub zxid: Zxid,
     /// The tree's digest there; 0 when digests are off.
     pub digest: u64,
-    /// Changed and new znodes (`Some`), deleted ones (`None`), by full path ("/" is the root). A path stands
-    /// here once.
-    pub znodes: Vec<(EcoString, Option<ZnodeRecord>)>,
+    /// What became of each znode that is not as it was. A path stands here once.
+    pub znodes: ChangedZnodes,
     /// Every session there is, with its timeout in milliseconds.
     pub sessions: Vec<(SessionId, i32)>,
     /// The store's old content is to be dropped first: this cut is a whole tree.
     pub whole: bool,
+}
+
+/// Changed and new znodes (`Some`), deleted ones (`None`), each with its full path ("/" is the root). There are many of
+/// them and they do not live long, so their paths share one piece of memory.
+#[derive(Debug, Clone, Default)]
+pub struct ChangedZnodes {
+    paths: String,
+    /// Each with the end of its path.
+    znodes: Vec<(usize, Option<ZnodeRecord>)>,
+}
+
+impl ChangedZnodes {
+    /// Makes room for so many.
+    #[must_use]
+    pub fn with_capacity(count: usize) -> Self {
+        Self { paths: String::new(), znodes: Vec::with_capacity(count) }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, path: &str, znode: Option<ZnodeRecord>) {
+        self.paths.push_str(path);
+        self.znodes.push((self.paths.len(), znode));
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.znodes.len()
+    }
+
+    /// There are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.znodes.is_empty()
+    }
+
+    /// All of them, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&ZnodeRecord>)> {
+        let starts = std::iter::once(0).chain(self.znodes.iter().map(|(end, _)| *end));
+        starts.zip(&self.znodes).map(|(start, (end, znode))| (&self.paths[start..*end], znode.as_ref()))
+    }
+}
+
+impl<Path: AsRef<str>> FromIterator<(Path, Option<ZnodeRecord>)> for ChangedZnodes {
+    fn from_iter<T: IntoIterator<Item = (Path, Option<ZnodeRecord>)>>(znodes: T) -> Self {
+        let mut changed = Self::default();
+        znodes.into_iter().for_each(|(path, znode)| changed.push(path.as_ref(), znode));
+        changed
+    }
 }
 
 /// What changed since the last cut.
@@ -69,10 +117,11 @@ impl Tree {
     /// All that changed since the last cut, or since the tree was made or loaded.
     pub fn take_cut(&mut self) -> Cut {
         let Dirty { changed, deleted } = std::mem::take(&mut self.dirty);
-        let mut znodes = Vec::with_capacity(changed.len() + deleted.len());
+        let mut znodes = ChangedZnodes::with_capacity(changed.len() + deleted.len());
         // What was created anew stands among the changed.
-        znodes
-            .extend(deleted.into_iter().filter(|path| self.find_id(path).is_none()).map(|path| (path, None)));
+        for path in deleted.iter().filter(|path| self.find_id(path).is_none()) {
+            znodes.push(path, None);
+        }
         let mut path = Vec::new();
         for id in changed {
             if self.nodes[id].is_dirty() {
@@ -82,7 +131,7 @@ impl Tree {
                 let path =
                     str::from_utf8(&path).expect("paths are UTF-8: so are names, with slashes between");
                 let path = if path.is_empty() { path::ROOT } else { path };
-                znodes.push((path.into(), Some(self.znode(id).record())));
+                znodes.push(path, Some(self.znode(id).record()));
             }
         }
         self.cut_of(znodes, false)
@@ -94,11 +143,11 @@ impl Tree {
         for id in std::mem::take(&mut self.dirty.changed) {
             self.nodes[id].set_dirty(false);
         }
-        let mut znodes = Vec::with_capacity(self.nodes.len());
+        let mut znodes = ChangedZnodes::with_capacity(self.nodes.len());
         let mut ids = Vec::with_capacity(self.nodes.len());
         self.visit(|path, znode| {
             let path = if path.is_empty() { path::ROOT } else { path };
-            znodes.push((path.into(), Some(znode.record())));
+            znodes.push(path, Some(znode.record()));
             ids.push(znode.id);
         });
         for id in ids {
@@ -114,7 +163,7 @@ impl Tree {
         node.set_stored(true);
     }
 
-    fn cut_of(&self, znodes: Vec<(EcoString, Option<ZnodeRecord>)>, whole: bool) -> Cut {
+    fn cut_of(&self, znodes: ChangedZnodes, whole: bool) -> Cut {
         Cut { zxid: self.last_zxid, digest: self.digest, znodes, sessions: self.sessions().collect(), whole }
     }
 }

@@ -159,7 +159,7 @@ mod tests {
         }
         let mut tree = loader.finish(Zxid(9), None);
         let cut = tree.take_cut();
-        let added: Vec<&str> = cut.znodes.iter().map(|(path, _)| path.as_str()).collect();
+        let added: Vec<&str> = cut.znodes.iter().map(|(path, _)| path).collect();
         assert_eq!(added, ["/zookeeper/config"]);
     }
 

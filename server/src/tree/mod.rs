@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use jute::data::Acl;
 
 pub use apply::{Applied, Change};
-pub use cut::{Cut, Data, ZnodeRecord};
+pub use cut::{ChangedZnodes, Cut, Data, ZnodeRecord};
 pub use load::{LoadError, TreeLoader};
 pub use znode::{Znode, ZnodeKind};
 

@@ -162,7 +162,7 @@ impl RocksStore {
         let mut batch = WriteBatch::default();
         let znodes = family(db, ZNODES);
         let (mut key, mut value) = (Vec::new(), Vec::new());
-        for (path, record) in &cut.znodes {
+        for (path, record) in cut.znodes.iter() {
             codec::encode_path(path, &mut key);
             if let Some(record) = record {
                 codec::encode_record(record, &mut value);
@@ -235,8 +235,7 @@ impl SnapshotStore for RocksStore {
     fn write(&mut self, cut: &Cut) -> Result<()> {
         if cut.whole {
             return self.replace(&head_of(cut), &mut |sink| {
-                let mut znodes =
-                    cut.znodes.iter().filter_map(|(path, record)| Some((path, record.as_ref()?)));
+                let mut znodes = cut.znodes.iter().filter_map(|(path, record)| Some((path, record?)));
                 znodes.try_for_each(|(path, record)| sink(path, record))
             });
         }

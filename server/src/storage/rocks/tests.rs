@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use ecow::EcoString;
 use jute::data::{Acl, StatPersisted};
 use triomphe::ThinArc;
 
@@ -15,10 +14,7 @@ fn record(czxid: i64, data: &str) -> ZnodeRecord {
 }
 
 fn cut(zxid: i64, znodes: &[(&str, Option<&str>)]) -> Cut {
-    let znodes = znodes
-        .iter()
-        .map(|(path, data)| (EcoString::from(*path), data.map(|data| record(zxid, data))))
-        .collect();
+    let znodes = znodes.iter().map(|(path, data)| (path, data.map(|data| record(zxid, data)))).collect();
     Cut { zxid: Zxid(zxid), digest: 7, znodes, sessions: vec![(SessionId(zxid), 4000)], whole: false }
 }
 

@@ -328,11 +328,11 @@ impl Store {
             self.znodes.clear();
         }
         let mut paths = BTreeSet::new();
-        for (path, record) in cut.znodes {
-            assert!(paths.insert(path.clone()), "{path} stands in the cut once");
+        for (path, record) in cut.znodes.iter() {
+            assert!(paths.insert(path), "{path} stands in the cut once");
             match record {
-                Some(record) => drop(self.znodes.insert(path.into(), record)),
-                None => drop(self.znodes.remove(path.as_str())),
+                Some(record) => drop(self.znodes.insert(path.to_owned(), record.clone())),
+                None => drop(self.znodes.remove(path)),
             }
         }
         (self.sessions, self.zxid, self.digest) = (cut.sessions, cut.zxid, cut.digest);
