@@ -141,7 +141,7 @@ impl Registry {
     #[must_use]
     pub fn dump(&self, gauges: &Gauges) -> Vec<(String, Number)> {
         let mut lines: Vec<(String, Number)> =
-            gauges.all().map(|(metric, number)| (metric.name.to_owned(), number)).collect();
+            gauges.all().filter_map(|(metric, number)| Some((metric.name.to_owned(), number?))).collect();
         for (metric, namespace, number) in gauges.by_namespace() {
             lines.push((format!("{namespace}_{}", metric.name), number));
         }

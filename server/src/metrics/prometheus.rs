@@ -3,7 +3,7 @@
 //! Nothing of it runs until somebody scrapes: then counters and gauges are handed to the exporter as they are, and
 //! of each summary the values that came since the last time, bucket by bucket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, Unit as MetricsUnit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -20,6 +20,8 @@ pub struct Prometheus {
     handle: PrometheusHandle,
     /// What the exporter was given before, per summary and key.
     published: Mutex<BTreeMap<(&'static str, String), Distribution>>,
+    /// Gauges that were there before. They cannot be taken back, only be no number.
+    shown: Mutex<BTreeSet<&'static str>>,
     /// Besides the server, the process is shown.
     shows_process: bool,
 }
@@ -41,7 +43,8 @@ impl Prometheus {
     pub fn new(shows_process: bool) -> Self {
         let builder = PrometheusBuilder::new().set_quantiles(&QUANTILES);
         let recorder = builder.expect("the quantiles are some").build_recorder();
-        let this = Self { handle: recorder.handle(), recorder, published: Mutex::default(), shows_process };
+        let (published, shown) = (Mutex::default(), Mutex::default());
+        let this = Self { handle: recorder.handle(), recorder, published, shown, shows_process };
         this.describe();
         this
     }
@@ -50,7 +53,13 @@ impl Prometheus {
     #[must_use]
     pub fn render(&self, registry: &Registry, gauges: &Gauges) -> String {
         for (metric, number) in gauges.all() {
-            self.recorder.register_gauge(&key(&metric, ""), &METADATA).set(real(number));
+            if number.is_some() {
+                self.shown.lock().insert(metric.name);
+            } else if !self.shown.lock().contains(metric.name) {
+                continue;
+            }
+            let number = number.map_or(f64::NAN, real);
+            self.recorder.register_gauge(&key(&metric, ""), &METADATA).set(number);
         }
         for (metric, namespace, number) in gauges.by_namespace() {
             self.recorder.register_gauge(&key(metric, namespace), &METADATA).set(real(number));

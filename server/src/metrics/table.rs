@@ -5,6 +5,29 @@ use std::collections::BTreeMap;
 
 use super::{Counter, Detail, Keyed, Kind, Metric, Number, Summary, Unit};
 
+/// A gauge's value, if there is one.
+trait Shown {
+    fn shown(self) -> Option<Number>;
+}
+
+impl Shown for i64 {
+    fn shown(self) -> Option<Number> {
+        Some(self.into())
+    }
+}
+
+impl Shown for f64 {
+    fn shown(self) -> Option<Number> {
+        Some(self.into())
+    }
+}
+
+impl Shown for Option<i64> {
+    fn shown(self) -> Option<Number> {
+        self.map(Number::from)
+    }
+}
+
 macro_rules! metrics {
     (
         gauges { $($gauge:ident: $type:ty, $gauge_unit:ident, $gauge_help:literal;)* }
@@ -22,11 +45,11 @@ macro_rules! metrics {
         }
 
         impl Gauges {
-            /// Each with its value.
-            pub fn all(&self) -> impl Iterator<Item = (Metric, Number)> {
+            /// Each with its value; `None` is of an office that this server does not hold.
+            pub fn all(&self) -> impl Iterator<Item = (Metric, Option<Number>)> {
                 [$((
                     Metric { name: stringify!($gauge), kind: Kind::Gauge, unit: Unit::$gauge_unit, help: $gauge_help },
-                    Number::from(self.$gauge),
+                    self.$gauge.shown(),
                 ),)*].into_iter()
             }
         }
@@ -106,6 +129,16 @@ metrics! {
         auth_failed_count: i64, Count, "Failed authentications.";
         non_mtls_remote_conn_count: i64, Count, "Connections without client certificates, from elsewhere.";
         non_mtls_local_conn_count: i64, Count, "Connections without client certificates, from this machine.";
+        quorum_size: Option<i64>, Count, "Voters, of an ensemble.";
+        learners: Option<i64>, Count, "Servers that have a link to this one, the leader.";
+        synced_followers: Option<i64>, Count, "Followers in step with this leader.";
+        synced_non_voting_followers: Option<i64>, Count, "Of them, those that are no members.";
+        synced_observers: Option<i64>, Count, "Observers in step with this leader.";
+        pending_syncs: Option<i64>, Count, "Syncs of learners' clients that wait for a commit.";
+        leader_uptime: Option<i64>, Milliseconds, "Since this server leads.";
+        last_proposal_size: Option<i64>, Bytes, "The last proposal's size, of this leader.";
+        max_proposal_size: Option<i64>, Bytes, "The largest proposal's size.";
+        min_proposal_size: Option<i64>, Bytes, "The smallest proposal's size.";
     }
     counters {
         snapshot_error_count: "Snapshots that failed.";

@@ -12,7 +12,7 @@ use jute::Jute;
 use jute::txn::Txn;
 use tracing::warn;
 
-use super::{Action, Delivery, Event, Node, Now};
+use super::{Action, Delivery, Event, Node, Now, Reign};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::forward::Forwarded;
 use crate::pipeline::pending::PendingChanges;
@@ -37,6 +37,7 @@ pub(super) struct Member {
     /// The role is new: it begins once all that is committed is applied.
     pub(super) begins: bool,
     pub(super) now: Now,
+    pub(super) reign: Option<Reign>,
     /// A learner's own clients.
     pub(super) held: HeldSessions,
     /// What they wait for.
@@ -68,6 +69,7 @@ impl Member {
             tree_from: None,
             begins: false,
             now,
+            reign: None,
             held: HeldSessions::default(),
             forwarded: Forwarded::default(),
             due: VecDeque::new(),
@@ -231,10 +233,13 @@ impl Node {
         let member = self.member();
         member.role = role;
         member.begins = true;
+        let since = member.now.monotonic;
+        member.reign = (role == Role::Leader).then(|| Reign { since, ..Reign::default() });
     }
 
     /// Clients go elsewhere. Txns that are not committed may still become so, under the next leader.
     fn stop_serving(&mut self, out: &mut Vec<Action>) {
+        self.counters.elections += 1;
         self.pending = PendingChanges::after(&self.pending);
         self.sessions.clear();
         self.orphaned.clear();
@@ -252,6 +257,7 @@ impl Node {
         let member = self.member();
         let served = member.role != Role::Looking;
         member.role = Role::Looking;
+        member.reign = None;
         member.begins = false;
         member.held.clear();
         member.forwarded.clear();
@@ -282,6 +288,7 @@ impl Node {
         let txn = decoded.unwrap_or_else(|| Txn::from_bytes(record).expect("it was decoded when it came"));
         self.proposed = zxid;
         self.counters.txns += 1;
+        self.counters.proposals_received += 1;
         self.log_bytes_since_cut += framed_len(record);
         let op = jute::Op::Error; // Who asked for what, their connections know.
         let work = Work::Txn { op, parts: Vec::new(), txn };

@@ -25,7 +25,7 @@ use bytes::{Bytes, BytesMut};
 pub use config::{CutPolicy, NodeConfig, ReaperConfig};
 pub use event::{Action, Delivery, Event, LogRoom, Now, ReplyBody, Request};
 use jute::Ustring;
-pub use status::{Counters, Status};
+pub use status::{Counters, Reign, Status};
 
 use commit::Workspace;
 use member::Member;
@@ -244,6 +244,7 @@ impl Node {
             pending_paths: self.pending.len(),
             sessions: self.member.as_ref().map_or(0, |member| member.held.len()) + self.sessions.len(),
             peer: self.member.as_ref().map(|member| member.peer.status()),
+            reign: self.member.as_ref().and_then(|member| member.reign),
             counters: Counters { changes_foreseen, changes_settled, ..self.counters },
         }
     }

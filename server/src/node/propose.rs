@@ -184,6 +184,10 @@ impl Node {
             out.push(Action::Append { zxid, record });
             return true;
         };
+        if let Some(reign) = &mut member.reign {
+            reign.proposed(record.len() as u64);
+        }
+        self.counters.proposals += 1;
         let proposed = member.ask(|peer, outputs| peer.propose(zxid, record, now.monotonic, outputs));
         if !proposed {
             member.role = Role::Looking; // The peer has told so; it is seen to after this event.

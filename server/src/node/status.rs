@@ -1,5 +1,7 @@
 //! What the node tells of itself: plain numbers, which the rim publishes.
 
+use std::time::Duration;
+
 use crate::zab::{PeerStatus, Zxid};
 
 /// The node at one moment.
@@ -19,8 +21,26 @@ pub struct Status {
     pub sessions: usize,
     /// Its part in the ensemble, if it is a member of one.
     pub peer: Option<PeerStatus>,
+    /// What a leader shows of its reign.
+    pub reign: Option<Reign>,
     /// Since the start.
     pub counters: Counters,
+}
+
+/// A leader's reign so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reign {
+    /// When it began: a [`Now::monotonic`](super::Now::monotonic).
+    pub since: Duration,
+    /// Sizes of proposals: the last, the smallest, the largest. `None` before the first.
+    pub proposal_bytes: Option<[u64; 3]>,
+}
+
+impl Reign {
+    pub(super) fn proposed(&mut self, bytes: u64) {
+        let [_, min, max] = self.proposal_bytes.unwrap_or([bytes; 3]);
+        self.proposal_bytes = Some([bytes, min.min(bytes), max.max(bytes)]);
+    }
 }
 
 /// Counts since the start.
@@ -48,6 +68,12 @@ pub struct Counters {
     pub changes_foreseen: u64,
     /// Of those, changes that the tree has by now, or that were taken back.
     pub changes_settled: u64,
+    /// Elections begun.
+    pub elections: u64,
+    /// Proposals made, as a leader.
+    pub proposals: u64,
+    /// Proposals received, as a learner.
+    pub proposals_received: u64,
     /// Cuts handed out.
     pub cuts: u64,
     /// Txns after which the tree's digest was not what the txn said. It has to stay 0.

@@ -69,6 +69,9 @@ impl Account {
         metrics.outstanding_changes_queued.add(now.changes_foreseen - known.changes_foreseen);
         metrics.outstanding_changes_removed.add(now.changes_settled - known.changes_settled);
         metrics.stale_sessions_expired.add(now.sessions_expired - known.sessions_expired);
+        metrics.looking_count.add(now.elections - known.elections);
+        metrics.proposal_count.add(now.proposals - known.proposals);
+        metrics.learner_proposal_received_count.add(now.proposals_received - known.proposals_received);
         metrics.digest_mismatches_count.add(now.digest_mismatches - known.digest_mismatches);
         metrics.write_per_namespace.take(node.written());
         metrics.quota_exceeded_error_per_namespace.take(node.over_quota());

@@ -25,10 +25,11 @@ use crate::auth::Authentication;
 use crate::config::Config;
 use crate::metrics::{Gauges, QuotaGauges, Registry};
 use crate::node::Event;
+use crate::node::Reign;
 use crate::session::{ConnectionId, SessionId};
 use crate::storage::DataDirs;
 use crate::tree::Tree;
-use crate::zab::{PeerState, Zxid};
+use crate::zab::{PeerState, PeerStatus, Zxid};
 
 /// How long a page waits for what only the node's thread knows: a slow disk must not hold up other clients.
 const NODE_PATIENCE: Duration = Duration::from_millis(500);
@@ -63,7 +64,7 @@ impl ServerView for Shared {
             watch_count: gauge(watches.data + watches.children),
             ephemerals_count: gauge(ephemerals),
             approximate_data_size: gauge(bytes),
-            global_sessions: gauge(self.status.lock().sessions),
+            global_sessions: gauge(self.tree.read().sessions().len()),
             open_file_descriptor_count: open_files(),
             max_file_descriptor_count: open_files_max(),
             connection_drop_probability: self
@@ -75,7 +76,7 @@ impl ServerView for Shared {
             min_client_response_size: reply_sizes.map_or(-1, |[_, min, _]| gauge(min)),
             max_client_response_size: reply_sizes.map_or(-1, |[_, _, max]| gauge(max)),
             quotas,
-            ..Gauges::default()
+            ..self.ensemble_gauges()
         }
     }
 
@@ -91,6 +92,14 @@ impl ServerView for Shared {
             Some(PeerState::Observing) => Mode::Observer,
             Some(PeerState::Looking) => Mode::ReadOnly,
         }
+    }
+
+    fn peer(&self) -> Option<PeerStatus> {
+        self.status.lock().peer
+    }
+
+    fn reign(&self) -> Option<Reign> {
+        self.status.lock().reign
     }
 
     fn last_zxid(&self) -> Zxid {
@@ -294,6 +303,33 @@ fn connection_info(stats: &ConnectionStats, patience: Duration) -> ConnectionInf
         last_response_ms,
         last_latency_ms: u64::try_from(stats.last_latency_ms.load(Relaxed)).unwrap_or(0),
         requests: request_stats(std::iter::once(&stats.latency)),
+    }
+}
+
+impl Shared {
+    fn ensemble_gauges(&self) -> Gauges {
+        let status = *self.status.lock();
+        let Some(peer) = status.peer else {
+            return Gauges::default();
+        };
+        let quorum_size = Some(gauge(self.config.ensemble.voters().count()));
+        let Some(reign) = status.reign else {
+            return Gauges { quorum_size, ..Gauges::default() };
+        };
+        let [last, min, max] = reign.proposal_bytes.map_or([-1; 3], |bytes| bytes.map(gauge));
+        Gauges {
+            quorum_size,
+            learners: Some(gauge(peer.learners)),
+            synced_followers: Some(gauge(peer.synced_followers)),
+            synced_non_voting_followers: Some(0),
+            synced_observers: Some(gauge(peer.synced_observers)),
+            pending_syncs: Some(0),
+            leader_uptime: Some(gauge(self.clock.monotonic().saturating_sub(reign.since).as_millis())),
+            last_proposal_size: Some(last),
+            min_proposal_size: Some(min),
+            max_proposal_size: Some(max),
+            ..Gauges::default()
+        }
     }
 }
 

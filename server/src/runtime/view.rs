@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::metrics::{Gauges, Registry};
+use crate::node::Reign;
 use crate::session::SessionId;
-use crate::zab::Zxid;
+use crate::zab::{PeerStatus, Zxid};
 
 use super::four_letter::TraceMask;
 
@@ -25,6 +26,14 @@ pub trait ServerView: Send + Sync {
     fn is_serving(&self) -> bool;
     /// Its role.
     fn mode(&self) -> Mode;
+    /// Its part in the ensemble, if it is a member of one.
+    fn peer(&self) -> Option<PeerStatus> {
+        None
+    }
+    /// While it leads.
+    fn reign(&self) -> Option<Reign> {
+        None
+    }
     /// The last txn the tree shows.
     fn last_zxid(&self) -> Zxid;
     /// Since the last reset.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Whitelist;
+use crate::config::{PeerAddress, Role, Whitelist};
 use crate::metrics::{Number, four_decimals};
 use crate::runtime::four_letter::{environment, monitor_lines, version_dir};
 use crate::runtime::{Channel, ConnectionInfo, FULL_VERSION, Mode, RequestStats, ServerView, Statistics};
 
 use super::json::{Json, Object};
+use crate::zab::PeerState;
 
 /// What stands behind the `?`.
 pub(super) type Query = BTreeMap<String, String>;
@@ -76,7 +77,7 @@ pub(super) static COMMANDS: &[Command] = &[
         Object::default().with("read_only", view.mode() == Mode::ReadOnly)
     }),
     serving(&["last_snapshot", "lsnp"], |view, _| last_snapshot(view)),
-    serving(&["leader", "lead"], |_, _| Object::default().with("error", "server is not initialized")),
+    serving(&["leader", "lead"], |view, _| leader(view)),
     always(&["monitor", "mntr"], |view, _| monitor(view)),
     serving(&["observer_connection_stat_reset", "orst"], |_, _| Object::default()),
     serving(&["observers", "obsr"], |_, _| {
@@ -93,7 +94,7 @@ pub(super) static COMMANDS: &[Command] = &[
     }),
     serving(&["stats", "stat"], |view, _| connections(view, server_stats(view), brief)),
     always(&["system_properties", "sysp"], |view, _| system_properties(view)),
-    serving(&["voting_view"], |_, _| Object::default().with("current_config", Object::default())),
+    serving(&["voting_view"], |view, _| voting_view(view)),
     serving(&["watch_summary", "wchs"], |view, _| watch_summary(view)),
     serving(&["watches", "wchc"], |view, _| {
         let by_session = grouped(view.watches().into_iter().map(|w| (w.session.0, Json::from(w.path))));
@@ -103,7 +104,7 @@ pub(super) static COMMANDS: &[Command] = &[
         let by_path = grouped(view.watches().into_iter().map(|w| (w.path, Json::from(w.session.0))));
         Object::default().with("path_to_session_ids", by_path)
     }),
-    always(&["zabstate"], |_, _| Object::default().with("voting", false).with("zabstate", "")),
+    always(&["zabstate"], |view, _| zab_state(view)),
 ];
 
 fn configuration(view: &dyn ServerView) -> Object {
@@ -122,8 +123,67 @@ fn configuration(view: &dyn ServerView) -> Object {
         .with("max_client_cnxns", i64::from(config.limits.connections_per_address_max.unwrap_or(0)))
         .with("min_session_timeout", config.sessions.timeout_min.as_millis())
         .with("max_session_timeout", config.sessions.timeout_max.as_millis())
-        .with("server_id", 0i64)
+        .with("server_id", config.my_id.filter(|_| config.ensemble.is_distributed()).map_or(0, |id| id.0))
         .with("client_port_listen_backlog", config.listen_backlog.map_or(-1, i64::from))
+}
+
+/// Who leads.
+fn leader(view: &dyn ServerView) -> Object {
+    let Some(peer) = view.peer() else {
+        return Object::default().with("error", "server is not initialized");
+    };
+    let leader = peer.leader.and_then(|id| view.config().ensemble.members.get(&id));
+    let host = leader.and_then(|member| member.addresses.first()).map_or("", |address| &address.host);
+    Object::default()
+        .with("is_leader", view.mode() == Mode::Leader)
+        .with("leader_id", peer.leader.map_or(-1, |id| id.0))
+        .with("leader_ip", host)
+}
+
+/// How far this server is in becoming part of a quorum.
+fn zab_state(view: &dyn ServerView) -> Object {
+    let Some(peer) = view.peer() else {
+        return Object::default().with("voting", false).with("zabstate", "");
+    };
+    let config = view.config();
+    let is_voter = config.my_id.is_some_and(|me| config.ensemble.voters().any(|id| id == me));
+    let state = match peer.state {
+        _ if peer.serves => "broadcast",
+        PeerState::Looking => "election",
+        _ => "synchronization",
+    };
+    Object::default()
+        .with("myid", config.my_id.map_or(0, |id| id.0))
+        .with("is_leader", view.mode() == Mode::Leader)
+        .with("voting", is_voter)
+        .with("last_zxid", view.last_zxid().to_string())
+        .with("zab_epoch", i64::from(view.last_zxid().epoch().0))
+        .with("zab_counter", i64::from(view.last_zxid().counter()))
+        .with("zabstate", state)
+}
+
+/// Everybody who votes, and where each listens.
+fn voting_view(view: &dyn ServerView) -> Object {
+    let ensemble = &view.config().ensemble;
+    let is_distributed = ensemble.is_distributed();
+    let voters =
+        ensemble.members.iter().filter(|(_, member)| is_distributed && member.role == Role::Participant);
+    let voters = voters.fold(Object::default(), |object, (id, member)| {
+        let list = |port: fn(&PeerAddress) -> u16| -> Vec<String> {
+            member.addresses.iter().map(|address| format!("{}:{}", address.host, port(address))).collect()
+        };
+        let client = member
+            .client
+            .as_ref()
+            .map(|client| format!("{}:{}", client.host.as_deref().unwrap_or("0.0.0.0"), client.port));
+        let voter = Object::default()
+            .with("server_addresses", list(|address| address.quorum_port))
+            .with("election_addresses", list(|address| address.election_port))
+            .with("client_address", client.unwrap_or_default())
+            .with("learner_type", "participant");
+        object.with(id.to_string(), voter)
+    });
+    Object::default().with("current_config", voters)
 }
 
 fn connections(view: &dyn ServerView, object: Object, show: fn(&ConnectionInfo) -> Object) -> Object {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::config::{PeerAddress, Role};
 use crate::metrics::{Number, four_decimals};
 use crate::runtime::{ConnectionInfo, FULL_VERSION, Mode, ServerView, java};
 use crate::session::SessionId;
@@ -61,6 +63,10 @@ fn statistics(view: &dyn ServerView, clients: &str) -> String {
     line!(page, "Outstanding: {}", of.outstanding);
     line!(page, "Zxid: {}", view.last_zxid());
     line!(page, "Mode: {}", view.mode().name());
+    if let Some(reign) = view.reign() {
+        let [last, min, max] = reign.proposal_bytes.map_or([-1; 3], |all| all.map(u64::cast_signed));
+        line!(page, "Proposal sizes last/min/max: {last}/{min}/{max}");
+    }
     line!(page, "Node count: {}", of.node_count);
     page
 }
@@ -125,8 +131,28 @@ pub(super) fn conf(view: &dyn ServerView) -> String {
     line!(page, "minSessionTimeout={}", config.sessions.timeout_min.as_millis());
     line!(page, "maxSessionTimeout={}", config.sessions.timeout_max.as_millis());
     line!(page, "clientPortListenBacklog={}", config.listen_backlog.map_or(-1, i64::from));
-    // A lone server has no number of its own.
-    line!(page, "serverId=0");
+    let ensemble = &config.ensemble;
+    let Some(me) = config.my_id.filter(|_| ensemble.is_distributed()) else {
+        // A lone server has no number of its own.
+        line!(page, "serverId=0");
+        return page;
+    };
+    line!(page, "serverId={me}");
+    let ticks = |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_nanos() / config.tick.as_nanos());
+    line!(page, "initLimit={}", ticks(ensemble.init_limit));
+    line!(page, "syncLimit={}", ticks(ensemble.sync_limit));
+    line!(page, "electionAlg=3");
+    if let Some(member) = ensemble.members.get(&me) {
+        let ports = |port: fn(&PeerAddress) -> u16| {
+            let ports: Vec<_> = member.addresses.iter().map(|address| port(address).to_string()).collect();
+            ports.join("|")
+        };
+        line!(page, "electionPort={}", ports(|address| address.election_port));
+        line!(page, "quorumPort={}", ports(|address| address.quorum_port));
+        line!(page, "peerType={}", i32::from(member.role == Role::Observer));
+    }
+    line!(page, "membership: ");
+    page.push_str(&ensemble.to_text());
     page
 }
 
