@@ -1,5 +1,5 @@
 //! What storage costs on this machine: batches appended and synced, beside bare fdatasyncs of as many bytes;
-//! a million znodes loaded; cuts written. `cargo run --release -p server --example storage_cost -- <directory>`
+//! a million znodes loaded, sent to a learner and stored there; cuts written. `cargo run --release -p server --example storage_cost -- <directory>`
 
 use std::error::Error;
 use std::fs::File;
@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use server::storage::java_snapshot::{SNAP_SIGNATURE, read_sent};
 use server::storage::txn_log::LogEnd;
-use server::storage::{LogOptions, OsDisk, RocksStore, SnapshotHead, SnapshotStore, TxnLog};
+use server::storage::{LogOptions, OsDisk, RocksStore, SnapshotHead, SnapshotStore, SnapshotWriter, TxnLog};
 use server::tree::{Cut, TreeLoader, TreeOptions, ZnodeRecord};
 use server::zab::Zxid;
 
@@ -28,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..3 {
         load_cost(dir)?;
     }
-    Ok(())
+    transfer_cost(dir)
 }
 
 #[allow(clippy::disallowed_methods)] // A measurement.
@@ -139,5 +140,28 @@ fn load_cost(dir: &Path) -> Result<(), Box<dyn Error>> {
         began.elapsed(),
         tree.znode_count()
     );
+    Ok(())
+}
+
+fn transfer_cost(dir: &Path) -> Result<(), Box<dyn Error>> {
+    let mut store = RocksStore::open(&dir.join("snapshots"))?;
+    let began = now();
+    let (zxid, mut held) = store.hold()?.ok_or("an empty store")?;
+    let opened = began.elapsed();
+    let mut body = Vec::new();
+    held.write_body(&mut body)?;
+    println!("held open in {opened:?}, {} MiB to be sent after {:?}", body.len() >> 20, began.elapsed());
+    body.extend_from_slice(SNAP_SIGNATURE);
+
+    let began = now();
+    let mut loader = TreeLoader::new(TreeOptions::default());
+    read_sent(&mut body.as_slice(), &mut |path, record| drop(loader.znode(path, record)))?;
+    let mut tree = loader.finish(zxid, None);
+    println!("received and built in {:?} ({})", began.elapsed(), tree.znode_count());
+
+    let mut writer = SnapshotWriter::new(store, 100_000);
+    let began = now();
+    writer.replace_history(&mut tree)?;
+    println!("stored in {:?}", began.elapsed());
     Ok(())
 }
