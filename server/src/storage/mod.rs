@@ -8,12 +8,14 @@
 //! <dataDir>/version-2/acceptedEpoch
 //! <dataDir>/version-2/menagerie/db/       the snapshot: a RocksDB database
 //! <dataDir>/version-2/menagerie/db.<zxid> snapshots set aside, sharing their files with it
+//! <dataDir>/version-2/menagerie/held-<n>  one that is being sent to a learner, likewise
 //! <dataDir>/version-2/snapshot.<zxid>     a Java server's snapshots: imported, or exported for one
 //! <dataLogDir>/version-2/log.<zxid>       the log, in the files a Java server keeps too
 //! ```
 //!
 //! What is durable when: a txn, once [`TxnLog::sync`] has returned; a snapshot, once [`SnapshotStore::flush`]
-//! has. The log is kept from the oldest snapshot on, so any crash in between costs nothing.
+//! has. The log is kept from the oldest snapshot on, so any crash in between costs nothing. What a member of an
+//! ensemble does to its history besides adding to it is in [`member`].
 
 pub mod data_dir;
 pub mod disk;

@@ -100,6 +100,25 @@ fn a_new_tree_is_that_of_a_new_zookeeper() {
 }
 
 #[test]
+fn a_server_tells_its_own_configuration_whatever_its_tree_came_with() {
+    let mut tree = Tree::default();
+    let text = b"server.1=127.0.0.1:2888:3888:participant\nversion=0";
+    tree.set_config(text, 0, 1234);
+    drop(tree.take_cut());
+    tree.set_config(text, 0, 5678);
+    assert_eq!(tree.dirty_count(), 0, "it is what it was");
+    let znode = tree.find("/zookeeper/config").unwrap();
+    assert_eq!(znode.data(), Some(text.as_slice()));
+    let stat = znode.stat();
+    assert_eq!((stat.version, stat.aversion, stat.mzxid, stat.mtime), (-1, -1, 0, 1234));
+
+    tree.set_config(b"version=5", 5, 1234);
+    assert_eq!(tree.dirty_count(), 1);
+    assert_eq!(tree.digest(), 1_371_985_504, "it is in no digest");
+    assert_eq!(tree.approximate_data_size(), 44 + 9);
+}
+
+#[test]
 fn a_created_znode_is_found_and_its_parent_knows() {
     let mut bench = Bench::new();
     let Applied::Created { path, stat } = bench.create("/a") else { panic!("it is created") };

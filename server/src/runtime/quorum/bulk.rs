@@ -2,8 +2,6 @@
 //! threads that may block; between them and the link stand a few chunks.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,7 +10,8 @@ use tokio::task::spawn_blocking;
 
 use super::link::Broken;
 use crate::storage::java_snapshot::{SNAP_SIGNATURE, read_sent};
-use crate::storage::{Disk, SnapshotSource, TxnLogReader};
+use crate::storage::txn_log::LogRecord;
+use crate::storage::{LogRange, SnapshotSource};
 use crate::tree::{Tree, TreeLoader, TreeOptions};
 use crate::zab::{Packet, Zxid};
 
@@ -45,22 +44,11 @@ pub(super) fn write_snapshot(mut snapshot: Box<dyn SnapshotSource>, out: &mut Ch
     Ok(())
 }
 
-/// The txns in `(after, upto]`, each as PROPOSAL and COMMIT.
-pub(super) fn write_log(
-    disk: Arc<dyn Disk>,
-    dir: &Path,
-    after: Zxid,
-    upto: Zxid,
-    out: &mut Chunks,
-) -> Result<(), Broken> {
-    let mut reader = TxnLogReader::open(disk, dir, after.next())?;
-    let mut last = after;
-    while last < upto {
-        let record = reader.next_record()?.filter(|record| record.zxid <= upto);
-        let record = record.ok_or(Broken::LogEnds { last, upto })?;
-        last = record.zxid;
-        Packet::Proposal { zxid: last, record: record.payload }.encode(&mut out.waiting);
-        Packet::Commit(last).encode(&mut out.waiting);
+/// Txns of the log, each as PROPOSAL and COMMIT.
+pub(super) fn write_log(mut log: LogRange, out: &mut Chunks) -> Result<(), Broken> {
+    while let Some(LogRecord { zxid, payload, .. }) = log.next_record()? {
+        Packet::Proposal { zxid, record: payload }.encode(&mut out.waiting);
+        Packet::Commit(zxid).encode(&mut out.waiting);
         out.send_if_full()?;
     }
     Ok(())

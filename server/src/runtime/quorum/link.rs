@@ -2,8 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -16,7 +14,7 @@ use super::hub::Hub;
 use super::outbox::{Outbox, Overflow, Piece};
 use super::stream::Wire;
 use crate::storage::{self, SnapshotSource};
-use crate::zab::{Input, LinkId, Receiver, Zxid};
+use crate::zab::{Input, LinkId, Receiver};
 
 /// Room to read into.
 const READ_BYTES: usize = 64 << 10;
@@ -36,8 +34,6 @@ pub(super) enum Broken {
     Snapshot(#[source] io::Error),
     #[error("what was to be sent cannot be read")]
     Storage(#[from] storage::Error),
-    #[error("the log ends with {last}, where {upto} is wanted")]
-    LogEnds { last: Zxid, upto: Zxid },
     #[error("no snapshot was opened to be sent")]
     NoSnapshot,
     #[error(transparent)]
@@ -81,7 +77,7 @@ impl Link {
         let (mut reading, mut writing) = tokio::io::split(wire);
         let ended = tokio::select! {
             ended = self.read_loop(&mut reading, hub) => ended,
-            ended = self.write_loop(&mut writing, hub) => ended,
+            ended = self.write_loop(&mut writing) => ended,
         };
         ended.err().unwrap_or(Broken::Closed)
     }
@@ -123,7 +119,7 @@ impl Link {
         next
     }
 
-    async fn write_loop(&self, stream: &mut WriteHalf<Wire>, hub: &Hub) -> Result<(), Broken> {
+    async fn write_loop(&self, stream: &mut WriteHalf<Wire>) -> Result<(), Broken> {
         loop {
             let next = self.outbox.borrow_mut().next();
             match next {
@@ -131,10 +127,8 @@ impl Link {
                     stream.write_all(&packets).await?;
                     self.outbox.borrow_mut().wrote(packets);
                 }
-                Some(Piece::Log { after, upto }) => {
-                    let (disk, dir): (_, PathBuf) =
-                        (Arc::clone(&hub.settings.disk), hub.settings.log_dir.clone());
-                    bulk::send(stream, move |out| bulk::write_log(disk, &dir, after, upto, out)).await?;
+                Some(Piece::Log(log)) => {
+                    bulk::send(stream, move |out| bulk::write_log(log, out)).await?;
                 }
                 Some(Piece::Snapshot(snapshot)) => {
                     bulk::send(stream, move |out| bulk::write_snapshot(snapshot, out)).await?;

@@ -19,7 +19,7 @@ use super::link::{Broken, Link};
 use super::outbox::Piece;
 use super::stream::Wire;
 use crate::config::ServerId;
-use crate::storage::SnapshotSource;
+use crate::storage::{LogRange, SnapshotSource};
 use crate::zab::{Input, LinkId, LinkWork, Packet, Recipients, Violation, Zxid};
 
 /// Links at once. The peer sends learners away before that; this is for those it has not seen yet.
@@ -115,7 +115,10 @@ impl Links {
 
     pub(super) fn send_log(&self, id: LinkId, after: Zxid, upto: Zxid) {
         self.put(id, |link| {
-            link.outbox.borrow_mut().push(Piece::Log { after, upto });
+            // At once: when its turn comes, an old file may have been purged.
+            let settings = &self.hub.settings;
+            let log = LogRange::open(&*settings.disk, &settings.log_dir, after, upto)?;
+            link.outbox.borrow_mut().push(Piece::Log(log));
             Ok(())
         });
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use crate::storage::SnapshotSource;
-use crate::zab::{Packet, Zxid};
+use crate::storage::{LogRange, SnapshotSource};
+use crate::zab::Packet;
 
 /// What may wait on one link. A learner that is behind by more is not catching up: it is let go, and comes back for
 /// what it lacks.
@@ -18,8 +18,8 @@ const SPARE_BYTES_MAX: usize = 1 << 20;
 pub(super) enum Piece {
     /// Encoded packets.
     Packets(BytesMut),
-    /// The txns in `(after, upto]`.
-    Log { after: Zxid, upto: Zxid },
+    /// Txns of the log.
+    Log(LogRange),
     /// A snapshot's body.
     Snapshot(Box<dyn SnapshotSource>),
 }
@@ -80,7 +80,11 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::storage::SimDisk;
+    use crate::zab::Zxid;
 
     fn packets(outbox: &mut Outbox) -> BytesMut {
         match outbox.next() {
@@ -92,16 +96,16 @@ mod tests {
     #[test]
     fn packets_share_a_write_but_do_not_overtake_the_log() {
         let mut outbox = Outbox::default();
-        let (after, upto) = (Zxid(1), Zxid(9));
         let mut wire = BytesMut::new();
-        Packet::Diff(upto).encode(&mut wire);
+        Packet::Diff(Zxid(9)).encode(&mut wire);
         outbox.push_encoded(&wire).unwrap();
-        outbox.push(Piece::Log { after, upto });
+        let log = LogRange::open(&SimDisk::new(1), Path::new("/log"), Zxid(1), Zxid(9)).unwrap();
+        outbox.push(Piece::Log(log));
         outbox.push_packet(&Packet::Commit(Zxid(10))).unwrap();
         outbox.push_packet(&Packet::UpToDate).unwrap();
 
         assert_eq!(packets(&mut outbox), wire);
-        assert!(matches!(outbox.next(), Some(Piece::Log { .. })));
+        assert!(matches!(outbox.next(), Some(Piece::Log(_))));
         let mut rest = BytesMut::new();
         Packet::Commit(Zxid(10)).encode(&mut rest);
         Packet::UpToDate.encode(&mut rest);
