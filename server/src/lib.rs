@@ -8,13 +8,13 @@
 //! | stop | where | what happens |
 //! | --- | --- | --- |
 //! | 1 | [`runtime::connection`] | bytes become frames, frames a [`Request`](node::Request); a shard's batch goes to the node as one message |
-//! | 2 | [`Node::step`](node::Node::step) | is the session alive? what does it ask for? |
+//! | 2 | [`Node::step`](node::Node::step) | is the session alive? what does it ask for? A learner sends it on to the leader: [`pipeline::forward`] |
 //! | 3 | [`pipeline::prep`] | judged against the [tree](tree::Tree) and the [changes under way](pipeline::pending) to it: an idempotent txn with a [`Zxid`](zab::Zxid), or a refusal, which is a txn too |
-//! | 4 | [`Action::Append`](node::Action::Append) | the txn is proposed: its record goes to the log |
-//! | 5 | [`TxnLog::sync`](storage::TxnLog::sync) | one write and one fdatasync for the whole batch |
-//! | 6 | [`Event::Persisted`](node::Event::Persisted) | the node learns what is safe on this disk |
-//! | 7 | [`Status::committed`](node::Status::committed) | a quorum has it. A lone server is its own quorum |
-//! | 8 | [`Node::apply`](node::Node::apply) | the tree changes under its write lock, [watches](watch::Watches) fire, replies are made; every [`Delivery`](node::Delivery) is in its shard's mailbox before the lock is let go |
+//! | 4 | [`Peer::propose`](zab::Peer::propose) | its record goes to the log, and as a [PROPOSAL](zab::Packet::Proposal) to every follower, both at once. A lone server only logs: [`Action::Append`](node::Action::Append) |
+//! | 5 | [`TxnLog::sync`](storage::TxnLog::sync) | one write and one fdatasync for the whole batch, on each server |
+//! | 6 | [`Event::Persisted`](node::Event::Persisted) | the node learns what is safe on this disk; a follower acknowledges it |
+//! | 7 | [`Status::committed`](node::Status::committed) | a quorum has it: the leader [commits](zab). A lone server is its own quorum |
+//! | 8 | [`Node::apply`](node::Node::apply) | the tree changes under its write lock, [watches](watch::Watches) fire, the server that holds the session makes the reply; every [`Delivery`](node::Delivery) is in its shard's mailbox before the lock is let go |
 //! | 9 | [`runtime::shard`] | replies in the order of requests, an event ahead of any reply that shows its change; one write a socket |
 //!
 //! `tests/scenarios/life_of_a_write.txt` is the same tour with real requests, and a test keeps it true.
@@ -32,6 +32,7 @@
 //! | what is judged how, and in which order | [`pipeline::prep`] |
 //! | znodes in memory, and who waits for what | [`tree`], [`watch`] |
 //! | sessions, and who may do what | [`session`], [`auth`] |
+//! | who leads, and when a txn is committed | [`zab`] |
 //! | files: log, snapshots, recovery | [`storage`] |
 //! | sockets, threads, clocks; four-letter words and HTTP | [`runtime`] |
 //! | zoo.cfg, metrics | [`config`], [`metrics`] |
@@ -42,6 +43,8 @@
 //! | who decides NodeExists? | [`pipeline::prep::create`] |
 //! | why did my watch fire? | [`Tree::apply`](tree::Tree::apply) says what changed, [`Watches::fire`](watch::Watches::fire) who hears of it |
 //! | what is fsynced, and when? | [`storage::txn_log`] |
+//! | when does a leader commit? | `zab::broadcast`; DIFF, TRUNC or SNAP? `zab::sync` |
+//! | what does a learner with another history do? | [`storage::member`] |
 //! | when does my session expire? | [`session::expiry`] |
 //! | what if the process dies right here? | [`storage::recovery`] |
 //! | what does `globalOutstandingLimit` do? | [`pipeline::throttle`]; any other key: [`config::keys`], and `conf/zoo_sample.cfg` in words |
@@ -58,6 +61,9 @@
 //! | `NIOServerCnxn`, `NIOServerCnxnFactory` | [`runtime::connection`], [`runtime::listener`] |
 //! | `PrepRequestProcessor`, `outstandingChanges` | [`pipeline::prep`], [`pipeline::pending`] |
 //! | `SyncRequestProcessor`, `FileTxnLog` | [`storage::TxnLog`], driven by [`runtime::driver`] |
+//! | `QuorumPeer`, `FastLeaderElection`, `Leader`, `Learner`, `LearnerHandler` | [`zab::Peer`] |
+//! | `QuorumCnxManager`, `LearnerHandler`'s sockets | [`runtime::quorum`] |
+//! | `FollowerRequestProcessor`, `LearnerSessionTracker` | [`pipeline::forward`], [`session`] |
 //! | `CommitProcessor` | [`pipeline::gate`] |
 //! | `FinalRequestProcessor` | [`pipeline::apply`] for writes, [`pipeline::read`] for reads |
 //! | `DataTree`, `DataNode`, `WatchManager` | [`tree::Tree`], [`tree::Znode`], [`watch::Watches`] |
