@@ -14,7 +14,7 @@ use crate::tree::{Cut, Tree};
 use crate::zab::Zxid;
 
 /// So many changed znodes are worth a flush: few enough to be kept in memory until then.
-const UNFLUSHED_ZNODES_MAX: usize = 64 << 10;
+const UNFLUSHED_ZNODES_MAX: usize = 32 << 10;
 
 /// A store, and the cuts that are not durable in it.
 #[derive(Debug)]

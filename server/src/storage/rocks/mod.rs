@@ -45,7 +45,9 @@ const VOIDS_LOG_KEY: &[u8] = b"voids_log";
 /// The format of heads, keys and values. A later one is refused.
 const FORMAT: u8 = 1;
 /// What is kept in memory between flushes. Twice that while one is under way.
-const MEMTABLE_BYTES: usize = 16 << 20;
+const MEMTABLE_BYTES: usize = 8 << 20;
+/// Flushed files that wait for a compaction. More would slow the next start, which merges them.
+const L0_FILES_MAX: i32 = 8;
 /// Background work leaves the disk to the log.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 64 << 20;
 
@@ -425,6 +427,7 @@ fn options() -> Options {
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_level_zero_file_num_compaction_trigger(L0_FILES_MAX);
     options.set_max_background_jobs(2);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 100_000, 10);
     options.set_bytes_per_sync(1 << 20);
