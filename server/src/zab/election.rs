@@ -182,6 +182,9 @@ impl Peer {
             self.propose_candidate(election, proposal, out);
         } else if self.is_better(&ballot.vote, &election.proposal) {
             self.propose_candidate(election, ballot.vote, out);
+        } else if self.is_better(&election.proposal, &ballot.vote) {
+            // When it was told of ours, it may have had a leader still. It would wait for the next time.
+            self.answer_seeker(election, from, out);
         }
         election.ballots.insert(from, ballot);
         self.count(election, now)
