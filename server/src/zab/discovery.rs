@@ -306,11 +306,14 @@ impl Peer {
 
     /// ACKEPOCH.
     pub(super) fn tell_history(&mut self, current: Option<Epoch>, out: &mut Vec<Output>) {
-        let last = if self.wants_snapshot { Zxid::ZERO } else { self.log.logged };
+        // Only where it does not count: a would-be leader must not think that it has more than this server.
+        let wants_snapshot = self.wants_snapshot && current.is_none();
+        let last = if wants_snapshot { Zxid::ZERO } else { self.log.logged };
         let State::Learning(learning) = &mut self.state else {
             return;
         };
         learning.stage = LearnerStage::Promised;
+        learning.claims_nothing = wants_snapshot;
         out.push(send(learning.link, Packet::AckEpoch { last, current }));
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Learning {
     pub(super) silent_at: Duration,
     /// What came while the disk was at work.
     pub(super) deferred: VecDeque<Packet>,
+    /// It was told that this server has no history, so that it sends all of its own.
+    pub(super) claims_nothing: bool,
     /// The last txn that was in common with the leader before its first proposal.
     pub(super) baseline: Zxid,
     /// The last txn it sent.
@@ -109,6 +111,7 @@ impl Peer {
             redial_at: None,
             silent_at: now + self.config.init_limit,
             deferred: VecDeque::new(),
+            claims_nothing: false,
             baseline: Zxid::ZERO,
             last: Zxid::ZERO,
             is_staged: false,
@@ -122,11 +125,22 @@ impl Peer {
     pub(super) fn leave_learning(&mut self, learning: Learning, out: &mut Vec<Output>) {
         out.push(close(learning.link, None));
         if learning.is_staged {
-            // What is in memory is not what is on disk. If it is being installed, that comes first.
-            self.tail.clear();
-            self.disk_works += 1;
-            out.push(Output::Disk(DiskWork::Reload));
+            // If it is being installed, that comes first.
+            self.reload(out);
         }
+    }
+
+    /// What is in memory is not what is on disk.
+    fn reload(&mut self, out: &mut Vec<Output>) {
+        self.tail.clear();
+        self.disk_works += 1;
+        out.push(Output::Disk(DiskWork::Reload));
+    }
+
+    /// The log still has what was to be cut, and this server may come to lead with it.
+    pub(super) fn on_truncate_refused(&mut self, out: &mut Vec<Output>) {
+        self.wants_snapshot = true;
+        self.reload(out);
     }
 
     pub(super) fn on_leader_lost(&mut self, link: LinkId, now: Duration, out: &mut Vec<Output>) {
@@ -245,7 +259,7 @@ impl Peer {
                 self.continue_from(zxid);
             }
             (DiskDone::TruncateRefused, LearnerStage::Truncating) => {
-                self.wants_snapshot = true;
+                self.on_truncate_refused(out);
                 return self.look_again("the log cannot be cut so far back; asking for a snapshot", now, out);
             }
             (DiskDone::Installed(zxid), LearnerStage::Installing) => self.on_installed(zxid, out),

@@ -397,6 +397,7 @@ impl Peer {
             DiskDone::Truncated(zxid) | DiskDone::Reloaded(zxid) | DiskDone::Installed(zxid) => {
                 self.restart_log(zxid)
             }
+            DiskDone::TruncateRefused => self.on_truncate_refused(out),
             _ => {}
         }
         if self.disk_works == 0 && !matches!(done, DiskDone::Persisted(_)) {

@@ -211,6 +211,7 @@ impl Peer {
         leading.elected.vote.peer_epoch = leading.epoch;
         leading.due = Duration::ZERO; // It pings at once.
         self.log.committed = leading.own_history.1;
+        self.wants_snapshot = false;
         info!(epoch = leading.epoch.0, history_end = %self.log.committed, "leading");
         out.push(Output::Told(Told::Committed(self.log.committed)));
         out.push(Output::Told(Told::Lead(leading.epoch)));
@@ -221,11 +222,10 @@ impl Peer {
 impl Peer {
     /// Ours is part of the leader's history.
     pub(super) fn on_diff(&mut self, out: &mut Vec<Output>) {
-        if self.wants_snapshot {
+        match &self.state {
             // It took the zxid 0 at its word.
-            self.stage_tree(Zxid::ZERO, out);
-        } else {
-            self.continue_from(self.log.logged);
+            State::Learning(learning) if learning.claims_nothing => self.stage_tree(Zxid::ZERO, out),
+            _ => self.continue_from(self.log.logged),
         }
     }
 
@@ -309,7 +309,6 @@ impl Peer {
         let State::Learning(learning) = &mut self.state else {
             return;
         };
-        self.wants_snapshot = false;
         self.log = Log { logged: zxid, persisted: zxid, committed: zxid };
         for (zxid, record) in &self.tail {
             self.log.logged = *zxid;
@@ -323,6 +322,7 @@ impl Peer {
 
     /// The history is on disk, and whose it is.
     pub(super) fn on_noted(&mut self, out: &mut Vec<Output>) {
+        self.wants_snapshot = false;
         self.log.persisted = self.log.logged;
         let State::Learning(learning) = &mut self.state else {
             return;
