@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::leader::{LeaderPhase, Leading, Stage};
+use super::leader::{LeaderPhase, Leading, Learner, Stage};
 use super::learner::LearnerStage;
 use super::output::{DiskWork, LinkWork, Output, Recipients, Told};
 use super::packet::Packet;
@@ -74,6 +74,9 @@ impl Peer {
             return Err(Violation::AckFromTheFuture { proposed, found: zxid });
         }
         learner.acked = learner.acked.max(zxid);
+        if learner.stage != Stage::InStep {
+            return Ok(()); // A Java 3.8 follower's log may be quicker than its word on NEWLEADER, which must come first.
+        }
         learner.owing_since = (learner.acked < proposed).then_some(now);
         if zxid > self.log.committed {
             self.try_commit(out);
@@ -89,7 +92,8 @@ impl Peer {
         if leading.phase != LeaderPhase::Serving || self.tail.is_empty() {
             return;
         }
-        let followers = leading.learners.values().filter(|learner| !learner.is_observer);
+        let counts = |learner: &&Learner| !learner.is_observer && learner.stage == Stage::InStep;
+        let followers = leading.learners.values().filter(counts);
         let acks = followers.map(|learner| (learner.acked, learner.server));
         let mut acks: Vec<_> = acks.chain([(self.log.persisted, self.config.me)]).collect();
         acks.sort_unstable_by(|one, other| other.cmp(one));
@@ -133,6 +137,9 @@ impl Peer {
         let State::Learning(learning) = &mut self.state else {
             return Ok(());
         };
+        if learning.is_within_tree(zxid) {
+            return Ok(());
+        }
         if !follows(learning.last, zxid) {
             return Err(Violation::Gap { last: learning.last, found: zxid });
         }
@@ -152,6 +159,9 @@ impl Peer {
         let State::Learning(learning) = &mut self.state else {
             return Ok(());
         };
+        if learning.is_within_tree(zxid) {
+            return Ok(());
+        }
         if learning.awaiting.pop_front_if(|next| *next == zxid).is_none() {
             let expected = learning.awaiting.front().copied();
             return Err(Violation::CommitOutOfOrder { expected, found: zxid });

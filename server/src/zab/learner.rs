@@ -87,6 +87,12 @@ impl Learning {
         self.redial_at.map_or(self.silent_at, |at| at.min(self.silent_at))
     }
 
+    /// It came as part of a tree: a Java leader queues what is proposed from before it reads the zxid of the tree it
+    /// sends.
+    pub(super) fn is_within_tree(&self, zxid: Zxid) -> bool {
+        self.is_staged && zxid <= self.baseline
+    }
+
     pub(super) fn describe(&self, status: &mut PeerStatus) {
         status.leader = Some(self.elected.vote.leader);
         status.serves = self.stage == LearnerStage::Serving;

@@ -90,7 +90,7 @@ impl Peer {
                 self.on_ack_newleader(link, now, out);
                 Ok(())
             }
-            (Stage::InStep, Packet::Ack(zxid)) => {
+            (Stage::Sent | Stage::InStep, Packet::Ack(zxid)) => {
                 let taken = self.on_ack(link, zxid, now, out);
                 self.try_hand_over(now, out);
                 taken

@@ -186,6 +186,7 @@ impl Peer {
         info!(server = %learner.server, "a learner is in step");
         if leading.phase == LeaderPhase::Serving {
             out.push(send(link, Packet::UpToDate));
+            self.try_commit(out);
         } else {
             self.count_synced(out);
         }
