@@ -19,7 +19,7 @@ use crate::config::ServerId;
 const FINALIZE_WAIT: Duration = Duration::from_millis(20);
 
 /// What a server said last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ballot {
     vote: Vote,
     round: i64,
@@ -182,7 +182,9 @@ impl Peer {
             self.propose_candidate(election, proposal, out);
         } else if self.is_better(&ballot.vote, &election.proposal) {
             self.propose_candidate(election, ballot.vote, out);
-        } else if self.is_better(&election.proposal, &ballot.vote) {
+        } else if self.is_better(&election.proposal, &ballot.vote)
+            && election.ballots.get(&from) != Some(&ballot)
+        {
             // When it was told of ours, it may have had a leader still. It would wait for the next time.
             self.answer_seeker(election, from, out);
         }
