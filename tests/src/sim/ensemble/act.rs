@@ -84,7 +84,13 @@ impl World {
                 let tree = self.servers[at].machine.as_mut().and_then(|machine| machine.open.remove(&link));
                 let tree = tree.context("a snapshot is sent that was not opened")?;
                 if let Some((key, end)) = self.network.find(at, link) {
-                    self.post((key, 1 - end), Frame::Tree(tree));
+                    self.post((key, 1 - end), Frame::Tree(tree.clone()));
+                }
+                // As a Java leader does: what is in the tree may come once more.
+                let repeated = self.dice.random_range(0..4);
+                for (zxid, value) in &tree.0[tree.0.len().saturating_sub(repeated)..] {
+                    self.send(at, link, Packet::Proposal { zxid: *zxid, record: record_of(*value) });
+                    self.send(at, link, Packet::Commit(*zxid));
                 }
             }
             LinkWork::Close { link, .. } => {
@@ -171,6 +177,10 @@ impl World {
         } else {
             let Some((work, was_answered)) = server.queue.pop_front() else { return Ok(()) };
             let traces_far = self.dice.random_bool(0.8);
+            let is_trunc = matches!(work, Work::Peer(DiskWork::Truncate(_)));
+            let refuses =
+                is_trunc && !self.is_peaceful && self.dice.random_bool(self.plan.faults.trunc_refused);
+            let work = if refuses { Work::Refuse } else { work };
             (carry_out(self.mutant, &mut server.disk, work, traces_far), was_answered)
         };
         server.is_busy = false;

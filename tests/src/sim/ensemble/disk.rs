@@ -58,6 +58,8 @@ pub(super) enum Work {
     Peer(DiskWork),
     /// [`DiskWork::Install`], with the tree that was in memory then.
     Install(Tree),
+    /// What cannot be done.
+    Refuse,
     /// A snapshot was cut; perhaps the log is purged then.
     Cut {
         tree: Tree,
@@ -141,6 +143,7 @@ impl Disk {
                 }
                 Done::Nothing
             }
+            Work::Refuse => Done::Answer(DiskDone::TruncateRefused),
             Work::Install(tree) => {
                 self.floor = tree.last();
                 self.log.clear();

@@ -50,6 +50,8 @@ pub(super) struct Faults {
     /// Of a vote to be lost, and to come twice.
     pub(super) vote_lost: f64,
     pub(super) vote_doubled: f64,
+    /// Of a vote to lie about the voter's history: whoever is elected, nothing may be lost.
+    pub(super) vote_lies: f64,
     /// Of a crash between a disk's work and its answer, or of that work failing.
     pub(super) crash_at_disk: f64,
     /// Of a crash while a step's outputs are carried out.
@@ -59,6 +61,8 @@ pub(super) struct Faults {
     /// Of a snapshot of the tree after a txn, and of the log being purged then.
     pub(super) cut: f64,
     pub(super) purge: f64,
+    /// Of a disk to refuse to cut its log, though it could.
+    pub(super) trunc_refused: f64,
     /// Of a request to be a leader's wish to hand over.
     pub(super) hand_over: f64,
 }
@@ -133,23 +137,27 @@ impl Faults {
             if dice.random_bool(p) { values[usize::from(dice.random_bool(0.3))] } else { 0.0 }
         };
         let (vote_lost, vote_doubled) = (some(0.5, [0.05, 0.3]), some(0.5, [0.05, 0.3]));
+        let vote_lies = some(0.2, [0.1, 0.5]);
         let crash_at_disk = some(0.5, [0.002, 0.01]);
-        let crash_at_step = some(0.4, [0.0003, 0.002]);
-        let crash_at_sync = some(0.4, [0.01, 0.05]);
+        let crash_at_step = some(0.5, [0.001, 0.004]);
+        let crash_at_sync = some(0.5, [0.02, 0.06]);
         let (cut, purge, hand_over) =
             (some(0.7, [0.02, 0.2]), some(0.7, [0.2, 0.8]), some(0.3, [0.01, 0.05]));
+        let trunc_refused = some(0.3, [0.3, 0.6]);
         let kinds = std::array::from_fn(|_| if dice.random_bool(0.6) { dice.random_range(1..10) } else { 0 });
-        let interval = Span(5_000, [100_000, 400_000, 1_500_000][dice.random_range(0..3)]);
+        let interval = Span(5_000, [100_000, 300_000, 1_000_000][dice.random_range(0..3)]);
         Self {
             interval: (kinds != [0; 7]).then_some(interval),
             kinds,
             vote_lost,
             vote_doubled,
+            vote_lies,
             crash_at_disk,
             crash_at_step,
             crash_at_sync,
             cut,
             purge,
+            trunc_refused,
             hand_over,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use server::zab::{Input, Notification, Packet, Peer};
+use server::zab::{Epoch, Input, Notification, Packet, Peer, Zxid};
 
 use super::act::carry_out;
 use super::checker::Checker;
@@ -334,6 +334,10 @@ impl World {
         }
         if let Some(mutant) = self.mutant {
             notification = mutant.misread_vote(notification, self.servers[to].disk.epochs().current);
+        }
+        if !self.is_peaceful && self.dice.random_bool(self.plan.faults.vote_lies) {
+            notification.vote.peer_epoch = Epoch(self.dice.random_range(0..6));
+            notification.vote.zxid = Zxid::new(notification.vote.peer_epoch, self.dice.random_range(0..99));
         }
         self.step(to, Input::Notification { from: id_of(from), notification })
     }
