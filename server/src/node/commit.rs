@@ -116,9 +116,6 @@ impl Node {
             Work::Txn { .. } => unreachable!("txns are applied"),
             Work::Read(request) => return self.answer_read(&request, tree, watches, out),
             Work::Depart(connection) => return watches.drop_connection(connection),
-            Work::AnswerSync(link) => {
-                return self.member().ask(|peer, outputs| peer.answer_sync(link, outputs));
-            }
             Work::Synced => {
                 if let Some(connection) = self.member().forwarded.on_synced() {
                     self.serve_line(connection, tree, watches, out);

@@ -6,7 +6,6 @@ use jute::{ErrorCode, Op};
 
 use super::propose::Asked;
 use super::{Action, Delivery, Node, Now, millis};
-use crate::pipeline::apply::Work;
 use crate::pipeline::pending::PendingChanges;
 use crate::pipeline::prep::Write;
 use crate::pipeline::reaper::Reaper;
@@ -63,7 +62,7 @@ impl Node {
         let owner = Owner::Learner(link);
         let op = Op::from_code(op);
         if op == Some(Op::Sync) {
-            return self.wait_in_line(None, Work::AnswerSync(link));
+            return self.member().ask(|peer, outputs| peer.answer_sync(link, outputs));
         }
         if op == Some(Op::CreateSession) {
             return self.on_session_requested(owner, session, cxid, &body, now, tree, out);

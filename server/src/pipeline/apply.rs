@@ -9,7 +9,7 @@ use jute::{ErrorCode, Op, Ustring};
 use crate::node::{Delivery, ReplyBody, Request};
 use crate::session::ConnectionId;
 use crate::tree::Applied;
-use crate::zab::{LinkId, Zxid};
+use crate::zab::Zxid;
 
 /// A request that waits for its turn to be applied and answered.
 #[derive(Debug)]
@@ -35,8 +35,6 @@ pub(crate) enum Work {
     Read(Request),
     /// Only the order counts.
     Sync(Ustring),
-    /// The same, for a learner's client.
-    AnswerSync(LinkId),
     /// The leader has answered the oldest sync of this learner's clients.
     Synced,
     /// Not even worth a txn.

@@ -108,6 +108,11 @@ impl Peer {
         while let Some((zxid, record)) = self.tail.pop_front_if(|(zxid, _)| *zxid <= committed) {
             send_to_all(&leading.followers, || Packet::Commit(zxid), out);
             send_to_all(&leading.observers, || Packet::Inform { zxid, record: record.clone() }, out);
+            while let Some((_, link)) = leading.syncs.pop_front_if(|(last, _)| *last <= zxid) {
+                if leading.learners.contains_key(&link) {
+                    out.push(super::discovery::send(link, Packet::Sync));
+                }
+            }
             self.window.push(zxid, record);
             last = Some(zxid);
         }

@@ -1,7 +1,7 @@
 //! The office of a leader: whom it has, how far it is with them, how it begins and ends.
 //! `Leader`, `LearnerHandler`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(super) struct Leading {
     pub(super) followers: Arc<[LinkId]>,
     /// Observers who get what is committed.
     pub(super) observers: Arc<[LinkId]>,
+    /// Whose syncs are answered once this txn is committed.
+    pub(super) syncs: VecDeque<(Zxid, LinkId)>,
     /// Before it serves: when it gives up. Then: when it pings next.
     pub(super) due: Duration,
     /// It proposes no more, and leaves once a follower has all; by then, or it stays.
@@ -170,6 +172,7 @@ impl Peer {
             learners: BTreeMap::new(),
             followers: Arc::new([]),
             observers: Arc::new([]),
+            syncs: VecDeque::new(),
             due: now + self.config.init_limit,
             hands_over_until: None,
         }));

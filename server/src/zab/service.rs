@@ -104,9 +104,18 @@ impl Peer {
         }
     }
 
-    /// Answers a learner's sync: all that was committed before has been sent.
-    pub fn answer_sync(&self, link: LinkId, out: &mut Vec<Output>) {
-        self.answer(link, Packet::Sync, out);
+    /// Answers a learner's sync behind the commit of all that was proposed before, and ahead of the next one: Java's
+    /// learners take what comes for the answers to what they asked, in that order, and one out of turn leaves
+    /// every later request of their clients without an answer.
+    #[doc(alias = "processSync")]
+    pub fn answer_sync(&mut self, link: LinkId, out: &mut Vec<Output>) {
+        let State::Leading(leading) = &mut self.state else {
+            return;
+        };
+        match self.tail.back() {
+            Some((last, _)) => leading.syncs.push_back((*last, link)),
+            None => self.answer(link, Packet::Sync, out),
+        }
     }
 
     /// Answers whether a session lives.

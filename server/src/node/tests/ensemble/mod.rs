@@ -172,6 +172,19 @@ fn a_sync_on_a_follower_shows_what_was_written_elsewhere() {
     assert_eq!(answers(&world.take(ONE)), [(1, true), (2, true)]);
 }
 
+/// Java's learners depend on it.
+#[test]
+fn a_sync_is_answered_between_the_commits_around_it() {
+    let mut world = World::new(3, &[]);
+    world.elect();
+    let client = world.client(ONE);
+    world.heard.clear();
+    world.ask(&client, [client.create(1, "/a"), client.sync(2), client.create(3, "/b")]);
+    let heard = world.heard.iter().filter(|(server, _)| *server == ONE).map(|(_, packet)| *packet);
+    let heard: Vec<_> = heard.filter(|packet| matches!(*packet, "COMMIT" | "SYNC")).collect();
+    assert_eq!(heard, ["COMMIT", "SYNC", "COMMIT"]);
+}
+
 #[test]
 fn a_session_moves_to_another_server_and_its_old_connection_is_of_no_use() {
     let mut world = World::new(3, &[]);

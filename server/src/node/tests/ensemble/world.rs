@@ -58,6 +58,8 @@ pub(super) struct World {
     quorum: Quorum,
     observers: Vec<ServerId>,
     letters: VecDeque<Letter>,
+    /// The packets that servers got.
+    pub(super) heard: Vec<(ServerId, &'static str)>,
     /// Each end of a link, and the other.
     links: BTreeMap<(ServerId, LinkId), (ServerId, LinkId)>,
     next_link: u32,
@@ -98,6 +100,7 @@ impl World {
             quorum: Quorum::new(&ensemble),
             observers: observers.iter().map(|id| ServerId(*id)).collect(),
             letters: VecDeque::new(),
+            heard: Vec::new(),
             links: BTreeMap::new(),
             next_link: 0,
             connections: 0,
@@ -312,7 +315,17 @@ impl World {
                 server.tree = tree_of(&records);
                 server.disk.stored = records;
             }
-            self.run(to, [Event::Peer(input)]);
+            // What comes together is one batch, as in production.
+            let mut inputs = vec![input];
+            while let Some(next) = self.letters.pop_front_if(|next| next.to == to && next.tree.is_none()) {
+                inputs.push(next.input);
+            }
+            for input in &inputs {
+                if let Input::Packet { packet, .. } = input {
+                    self.heard.push((to, packet.name()));
+                }
+            }
+            self.run(to, inputs.into_iter().map(Event::Peer));
         }
         panic!("it never settles");
     }
