@@ -40,7 +40,7 @@ fn check_stream(messages: &[Bytes], receiver: Receiver, piece_bytes: usize) -> R
         for piece in message.chunks(piece_bytes) {
             ensure!(packets.is_empty(), "{message:x} has something behind its packet");
             buffer.extend_from_slice(piece);
-            next = decoder.decode(&mut buffer, &mut packets)?;
+            next = decoder.decode(&mut buffer, |packet| packets.push(packet))?;
         }
         let [packet] = &packets[..] else { anyhow::bail!("{message:x} is {packets:?}") };
         let mut again = BytesMut::new();

@@ -24,7 +24,7 @@ fn decode<'a>(receiver: Receiver, pieces: impl IntoIterator<Item = &'a [u8]>) ->
     let (mut buffer, mut packets) = (BytesMut::new(), Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);
-        match decoder.decode(&mut buffer, &mut packets) {
+        match decoder.decode(&mut buffer, |packet| packets.push(packet)) {
             Ok(Next::Packet) => {}
             Ok(Next::Snapshot(_)) => return (packets, false),
             Err(_) => return (packets, true),

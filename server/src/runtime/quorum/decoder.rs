@@ -56,44 +56,35 @@ impl Decoder {
         Self { receiver, data_bytes_max, is_known: receiver == Receiver::Learner }
     }
 
-    /// Moves all packets that are complete from the front of `buffer` to `packets`, up to a SNAP. Their data are
-    /// slices of what was in the buffer.
+    /// Takes all packets that are complete from the front of `buffer`, up to a SNAP, and gives them to `found`. Their
+    /// data are slices of what was in the buffer.
     ///
     /// # Errors
     /// When what follows the packets is none: as soon as that shows, and before there is room made for it.
-    pub fn decode(&mut self, buffer: &mut BytesMut, packets: &mut Vec<Packet>) -> Result<Next, StreamFlaw> {
+    pub fn decode(&mut self, buffer: &mut BytesMut, found: impl FnMut(Packet)) -> Result<Next, StreamFlaw> {
         let mut end = 0;
-        let mut stop = Ok(Next::Packet);
-        let mut count = 0;
-        while let Some(front) = self.front(&buffer[end..]).transpose() {
-            match front {
-                Ok(front) => {
+        let stop = loop {
+            match self.front(&buffer[end..]) {
+                Ok(None) => break Ok(Next::Packet),
+                Ok(Some(front)) => {
                     end += front.len;
-                    count += 1;
                     self.is_known = true;
                     if let Some(zxid) = front.snapshot {
-                        stop = Ok(Next::Snapshot(zxid));
-                        break;
+                        break Ok(Next::Snapshot(zxid));
                     }
                 }
-                Err(flaw) => {
-                    stop = Err(flaw);
-                    break;
-                }
+                Err(flaw) => break Err(flaw),
             }
-        }
-        if count > 0 {
-            packets.reserve(count);
-            self.read(&buffer.split_to(end).freeze(), packets)?;
-        }
+        };
+        self.read(&buffer.split_to(end).freeze(), found)?;
         stop
     }
 
-    fn read(&self, block: &Bytes, packets: &mut Vec<Packet>) -> Result<(), StreamFlaw> {
+    fn read(&self, block: &Bytes, mut found: impl FnMut(Packet)) -> Result<(), StreamFlaw> {
         let mut input = Reader::new(block);
         while input.remaining() > 0 {
             let wire = QuorumPacket::decode(&mut input)?;
-            packets.push(Packet::from_wire(wire, self.receiver)?);
+            found(Packet::from_wire(wire, self.receiver)?);
         }
         Ok(())
     }

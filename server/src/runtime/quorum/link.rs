@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -50,6 +51,8 @@ impl Broken {
 /// A link, as long as the node knows it.
 pub(super) struct Link {
     pub(super) id: LinkId,
+    /// The other side, once it is reached.
+    pub(super) peer: Cell<Option<SocketAddr>>,
     pub(super) outbox: RefCell<Outbox>,
     /// Something is in the outbox, or it is to be closed.
     pub(super) ready: Notify,
@@ -64,6 +67,7 @@ impl Link {
     pub(super) fn new(id: LinkId) -> Self {
         Self {
             id,
+            peer: Cell::new(None),
             outbox: RefCell::default(),
             ready: Notify::new(),
             offered: RefCell::new(None),
@@ -111,10 +115,9 @@ impl Link {
 
     /// Brings the node all packets that are complete. Those in front of a wrong one count.
     fn take_in(&self, decoder: &mut Decoder, buffer: &mut BytesMut, hub: &Hub) -> Result<Next, StreamFlaw> {
-        let (mut packets, before) = (Vec::new(), buffer.len());
-        let next = decoder.decode(buffer, &mut packets);
-        let link = self.id;
-        let mut inputs = packets.into_iter().map(|packet| Input::Packet { link, packet }).collect();
+        let (link, before) = (self.id, buffer.len());
+        let mut inputs = Vec::new();
+        let next = decoder.decode(buffer, |packet| inputs.push(Input::Packet { link, packet }));
         hub.deliver(&mut inputs, before - buffer.len());
         next
     }

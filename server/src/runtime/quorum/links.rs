@@ -46,7 +46,7 @@ impl Links {
     /// A learner dialed.
     pub(super) fn accept(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         if self.links.borrow().len() >= LINKS_MAX {
-            return warn!(%peer, "too many links, turned away a learner");
+            return debug!(%peer, "too many links, turned away a learner");
         }
         let wire = match self.hub.quorum_sockets().prepare(stream) {
             Ok(wire) => wire,
@@ -89,6 +89,7 @@ impl Links {
             let why = match connect(Rc::clone(&links.hub)).await {
                 Ok((wire, peer)) => {
                     debug!(?id, %peer, "link up");
+                    of_task.peer.set(Some(peer));
                     links.hub.deliver(&mut vec![Input::LinkUp(id)], 0);
                     of_task.run(wire, &links.hub).await
                 }
@@ -144,8 +145,11 @@ impl Links {
             return;
         };
         let task = link.task.borrow_mut().take();
+        let peer = link.peer.get().map(tracing::field::display);
         if let Some(violation) = why {
-            warn!(?id, %violation, "closed a link");
+            warn!(?id, peer, %violation, "closed a link");
+        }
+        if why.is_some() || peer.is_none() {
             return task.iter().for_each(|task| task.abort());
         }
         link.is_closing.set(true);
@@ -174,14 +178,15 @@ impl Links {
 
     /// Tells the node, unless it was the node that closed it.
     fn end(&self, id: LinkId, why: &Broken) {
-        if self.links.borrow_mut().remove(&id).is_none() {
+        let Some(link) = self.links.borrow_mut().remove(&id) else {
             return;
-        }
-        let cause = why.source().map(ToString::to_string);
+        };
+        let (peer, cause) =
+            (link.peer.get().map(tracing::field::display), why.source().map(ToString::to_string));
         if why.is_common() {
-            debug!(?id, %why, cause, "link down");
+            debug!(?id, peer, %why, cause, "link down");
         } else {
-            warn!(?id, %why, cause, "link down");
+            warn!(?id, peer, %why, cause, "link down");
         }
         self.hub.deliver(&mut vec![Input::LinkDown(id)], 0);
     }

@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::greeting::{Endpoint, Greeting};
+use super::greeting::{Endpoint, Greeting, GreetingFlaw};
 use super::hub::Hub;
 use super::stream::Wire;
 use crate::config::ServerId;
@@ -128,6 +128,9 @@ impl Mesh {
             mesh.strangers.set(mesh.strangers.get() - 1);
             match greeting {
                 Ok(Ok(greeting)) => mesh.on_greeting(greeting, wire, address),
+                Ok(Err(GreetingFlaw::Read(error))) => {
+                    debug!(%address, %error, "hung up on the election port, or reached over another link");
+                }
                 Ok(Err(flaw)) => warn!(%address, %flaw, "no greeting on the election port"),
                 Err(_) => debug!(%address, "silent on the election port"),
             }

@@ -107,7 +107,7 @@ fn decode(receiver: Receiver, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Packet
     for end in ends {
         buffer.extend_from_slice(&bytes[from..end]);
         from = end;
-        assert_eq!(decoder.decode(&mut buffer, &mut packets)?, Next::Packet);
+        assert_eq!(decoder.decode(&mut buffer, |packet| packets.push(packet))?, Next::Packet);
     }
     assert!(buffer.is_empty(), "{} bytes are left", buffer.len());
     Ok(packets)
@@ -134,7 +134,7 @@ proptest! {
     fn any_bytes_are_packets_or_a_flaw(bytes in vec(any::<u8>(), 0..200), cuts in vec(any::<usize>(), 0..4)) {
         let mut decoder = Decoder::new(Receiver::Learner, DATA_BYTES_MAX);
         let (mut buffer, mut packets) = (BytesMut::from(&*bytes), Vec::new());
-        let whole = decoder.decode(&mut buffer, &mut packets);
+        let whole = decoder.decode(&mut buffer, |packet| packets.push(packet));
         if whole == Ok(Next::Packet) && buffer.is_empty() {
             prop_assert_eq!(decode(Receiver::Learner, &bytes, &cuts).unwrap(), packets);
         }
@@ -196,7 +196,7 @@ fn a_snapshot_ends_the_packets() {
     bytes.extend(b"no packet");
     let mut decoder = Decoder::new(Receiver::Learner, DATA_BYTES_MAX);
     let (mut buffer, mut packets) = (BytesMut::from(&*bytes), Vec::new());
-    assert_eq!(decoder.decode(&mut buffer, &mut packets), Ok(Next::Snapshot(Zxid(7))));
+    assert_eq!(decoder.decode(&mut buffer, |packet| packets.push(packet)), Ok(Next::Snapshot(Zxid(7))));
     assert_eq!(packets, [Packet::Diff(Zxid(1)), Packet::Snap(Zxid(7))]);
     assert_eq!(&*buffer, b"no packet");
 }
@@ -208,7 +208,7 @@ fn a_length_that_is_none_is_refused_before_its_data_come() {
     for (len, is_wrong) in [(-2, true), (i32::MIN, true), (2001, true), (i32::MAX, true), (2000, false)] {
         let bytes = [&head[..], &i32::to_be_bytes(len)].concat();
         let mut decoder = Decoder::new(Receiver::Learner, DATA_BYTES_MAX);
-        let outcome = decoder.decode(&mut BytesMut::from(&*bytes), &mut Vec::new());
+        let outcome = decoder.decode(&mut BytesMut::from(&*bytes), drop);
         let expected =
             if is_wrong { Err(StreamFlaw::Length { what: "data", len }) } else { Ok(Next::Packet) };
         assert_eq!(outcome, expected);
@@ -233,7 +233,7 @@ fn only_a_learner_that_said_who_it_is_may_send_much() {
 #[test]
 fn a_packet_of_no_kind_is_refused_at_its_first_number() {
     let mut decoder = Decoder::new(Receiver::Leader, DATA_BYTES_MAX);
-    let outcome = decoder.decode(&mut BytesMut::from(&99i32.to_be_bytes()[..]), &mut Vec::new());
+    let outcome = decoder.decode(&mut BytesMut::from(&99i32.to_be_bytes()[..]), drop);
     assert_eq!(outcome, Err(StreamFlaw::Malformed(MalformedPacket::Type(99))));
 }
 
