@@ -89,6 +89,8 @@ pub enum Event {
     },
     /// What the log can take from here on.
     LogRoom(LogRoom),
+    /// Somebody else is to lead, if this server does and there is somebody who can: it is about to stop.
+    HandOver,
     /// Something that concerns consensus, on a member of an ensemble.
     Peer(Input),
     /// [`Node::deadline`](crate::node::Node) has passed.

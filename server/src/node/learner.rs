@@ -49,6 +49,7 @@ impl Node {
                 sessions.into_iter().for_each(|session| held.hear_from(session));
             }
             Event::Peer(_)
+            | Event::HandOver
             | Event::Persisted(_)
             | Event::SnapshotWritten { .. }
             | Event::LogRoom(_)

@@ -38,6 +38,8 @@ pub(super) struct Member {
     pub(super) begins: bool,
     pub(super) now: Now,
     pub(super) reign: Option<Reign>,
+    /// What clients asked for while leadership is being handed over.
+    held_back: Vec<HeldBack>,
     /// A learner's own clients.
     pub(super) held: HeldSessions,
     /// What they wait for.
@@ -46,6 +48,15 @@ pub(super) struct Member {
     pub(super) due: VecDeque<(Option<Origin>, Work)>,
     /// Clients who want to carry on a session, while the leader is asked.
     pub(super) renewals: Vec<super::learner::Renewal>,
+}
+
+/// What waits until it is known who leads.
+#[derive(Debug)]
+enum HeldBack {
+    /// Of this server's clients.
+    Event(Event),
+    /// Of a learner's.
+    Request(Told),
 }
 
 /// What a member serves as.
@@ -70,6 +81,7 @@ impl Member {
             begins: false,
             now,
             reign: None,
+            held_back: Vec::new(),
             held: HeldSessions::default(),
             forwarded: Forwarded::default(),
             due: VecDeque::new(),
@@ -93,14 +105,42 @@ impl Node {
             Event::Peer(input) => self.on_peer(input, now, tree),
             Event::Persisted(zxid) => self.on_peer(Input::Disk(DiskDone::Persisted(zxid)), now, tree),
             Event::Tick => self.on_member_tick(now, tree, out),
+            Event::HandOver => {
+                self.member().ask(|peer, outputs| peer.hand_over(now.monotonic, outputs));
+            }
             Event::SnapshotWritten { .. } | Event::LogRoom(_) => self.step_alone(event, now, tree, out),
-            _ => match self.member().role {
-                Role::Looking => self.turn_away(event, out),
-                Role::Leader => self.step_alone(event, now, tree, out),
-                Role::Learner => self.step_learner(event, now, out),
-            },
+            _ => self.on_client_event(event, now, tree, out),
         }
         self.carry_on(now, tree, out);
+        if !self.member().held_back.is_empty() {
+            self.take_up_again(now, tree, out);
+        }
+    }
+
+    fn on_client_event(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        let member = self.member();
+        match member.role {
+            Role::Looking => self.turn_away(event, out),
+            Role::Leader if member.peer.is_handing_over() => member.held_back.push(HeldBack::Event(event)),
+            Role::Leader => self.step_alone(event, now, tree, out),
+            Role::Learner => self.step_learner(event, now, out),
+        }
+    }
+
+    /// Leadership was not handed over, or has been: what waited for that goes on as it may now.
+    fn take_up_again(&mut self, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        let member = self.member();
+        if member.peer.is_handing_over() {
+            return;
+        }
+        for held_back in std::mem::take(&mut member.held_back) {
+            match held_back {
+                HeldBack::Event(event) => self.on_client_event(event, now, tree, out),
+                HeldBack::Request(told) if self.is_leader() => self.on_told(told, now, tree, out),
+                HeldBack::Request(_) => {} // Its learner has lost its link.
+            }
+            self.carry_on(now, tree, out);
+        }
     }
 
     /// Only for what is reached through a peer.
@@ -136,7 +176,7 @@ impl Node {
             member.ask(|peer, outputs| peer.step(Input::Tick, now.monotonic, outputs));
             self.carry_on(now, tree, out); // It may have lost its quorum.
         }
-        if self.is_leader() && !self.must_apply() {
+        if self.is_leader() && !self.must_apply() && !self.member().peer.is_handing_over() {
             self.on_tick(now, tree, out);
         }
     }
@@ -218,6 +258,9 @@ impl Node {
                 self.carry_on_from(zxid);
                 let from = self.member().tree_from;
                 out.push(Action::Adopt { zxid, from });
+            }
+            Told::Requested { .. } if self.member().peer.is_handing_over() => {
+                self.member().held_back.push(HeldBack::Request(told));
             }
             Told::Requested { .. }
             | Told::Revalidate { .. }

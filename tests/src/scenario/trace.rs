@@ -64,6 +64,7 @@ pub(super) fn event(event: &Event, names: &Names) -> String {
         Event::SnapshotWritten { cuts } => format!("SnapshotWritten {cuts}"),
         Event::LogRoom(LogRoom { is_short: false, .. }) => "LogRoom ample".to_owned(),
         Event::LogRoom(LogRoom { bytes, is_short: true }) => format!("LogRoom short, {bytes} bytes left"),
+        Event::HandOver => "HandOver".to_owned(),
         Event::Peer(input) => format!("Peer {input:?}"),
         Event::Tick => "Tick".to_owned(),
     }

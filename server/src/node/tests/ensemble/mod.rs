@@ -328,6 +328,25 @@ fn nobody_is_served_without_a_leader() {
 }
 
 #[test]
+fn a_leader_that_hands_over_loses_no_write_that_was_asked_for() {
+    let mut world = World::new(3, &[]);
+    let old = world.elect();
+    let (own, other) = (world.client(old), world.client(ONE));
+    world.run(old, [own.create(1, "/a")]);
+    world.run(ONE, [other.create(1, "/b")]);
+    world.run(old, [Event::HandOver, own.create(2, "/c")]);
+    world.settle();
+    let new = world.elect();
+    assert_ne!(new, old);
+    assert_eq!(world.has("/a"), [1, 2, 3]);
+    let answered = world.take(old);
+    assert_eq!(answers(&answered[..1]), [(1, true)], "{answered:?}");
+    let own = world.moved(&own, new).unwrap();
+    assert_eq!(answers(&world.ask(&own, [own.create(2, "/c")])), [(2, true)]);
+    world.agreed();
+}
+
+#[test]
 fn who_loses_the_quorum_expires_nobody_any_more() {
     let mut world = World::new(3, &[]);
     world.elect();
