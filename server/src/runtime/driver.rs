@@ -374,7 +374,8 @@ pub(super) fn run_or_die(driver: Driver) {
             error = failure,
             "the log cannot be written; stopping at once, since nothing more can be promised"
         );
-        std::process::exit(EXIT_LOG_FAILED);
+        // Without a goodbye: RocksDB's threads are at work, and would find what they use taken away.
+        signal_hook::low_level::exit(EXIT_LOG_FAILED);
     }
 }
 
