@@ -63,7 +63,7 @@ impl Node {
             match work {
                 Work::Txn { op, parts, txn } => {
                     let applied = self.apply_txn(after, &txn, tree, watches, out);
-                    if self.role() == Some(Role::Learner) {
+                    if self.answers_as() == Some(Role::Learner) {
                         self.answer_learned(after, &txn, applied, tree, watches, out);
                         continue;
                     }
@@ -98,6 +98,7 @@ impl Node {
         while let Some((origin, work)) = self.member().due.pop_front() {
             self.answer(origin, work, tree, watches, out);
         }
+        self.part_with_clients(out);
         self.begin_role(tree);
         let now = self.member().now;
         self.carry_on(now, tree, out);
@@ -133,7 +134,8 @@ impl Node {
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.outstanding.front().is_some_and(|next| next.after <= self.committed)
-            || self.member.as_ref().is_some_and(|member| member.begins || !member.due.is_empty())
+            || self.member.as_ref().is_some_and(|member| !member.due.is_empty())
+            || self.must_apply()
     }
 
     fn next_committed(&mut self) -> Option<Outstanding> {
@@ -185,12 +187,17 @@ impl Node {
         applied
     }
 
-    /// Two servers, or two versions of one, disagree about what a txn does: one of them has a bug.
+    /// Two servers, or two versions of one, disagree about what a txn does: one of them has a bug. All txns that follow
+    /// disagree too, so not each is told.
     #[cold]
     fn note_mismatch(&mut self, txn: &Txn, tree: &Tree) {
         self.counters.digest_mismatches += 1;
+        let count = self.counters.digest_mismatches;
+        if !count.is_power_of_two() {
+            return;
+        }
         let (zxid, txn_type, ours) = (Zxid(txn.header.zxid), txn.header.txn_type, tree.digest());
-        error!(%zxid, txn_type, ours, "after this txn, the tree is not what its author has");
+        error!(count, %zxid, txn_type, ours, "after this txn, the tree is not what its author has");
     }
 
     /// The good end of a new client's handshake.

@@ -36,6 +36,8 @@ pub(super) struct Member {
     tree_from: Option<LinkId>,
     /// The role is new: it begins once all that is committed is applied.
     pub(super) begins: bool,
+    /// What it served its clients as until now: they go once they have the answers to all that is committed.
+    pub(super) parts_as: Option<Role>,
     pub(super) now: Now,
     pub(super) reign: Option<Reign>,
     /// What clients asked for while leadership is being handed over.
@@ -79,6 +81,7 @@ impl Member {
             decoded: None,
             tree_from: None,
             begins: false,
+            parts_as: None,
             now,
             reign: None,
             held_back: Vec::new(),
@@ -152,10 +155,15 @@ impl Node {
         self.member.as_ref().map(|member| member.role)
     }
 
-    /// [`Node::apply`] must come before the next event: a role begins with it.
+    /// In which role clients are answered.
+    pub(super) fn answers_as(&self) -> Option<Role> {
+        self.member.as_ref().map(|member| member.parts_as.unwrap_or(member.role))
+    }
+
+    /// [`Node::apply`] must come before the next event: a role begins or ends with it.
     #[must_use]
     pub fn must_apply(&self) -> bool {
-        self.member.as_ref().is_some_and(|member| member.begins)
+        self.member.as_ref().is_some_and(|member| member.begins || member.parts_as.is_some())
     }
 
     /// Clients are served: this server is alone, or has a leader.
@@ -242,7 +250,7 @@ impl Node {
 
     fn on_told(&mut self, told: Told, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         match told {
-            Told::Look => self.stop_serving(out),
+            Told::Look => self.stop_serving(),
             Told::Lead(epoch) => {
                 self.proposed = epoch.beginning();
                 self.begin(Role::Leader);
@@ -280,16 +288,17 @@ impl Node {
         member.reign = (role == Role::Leader).then(|| Reign { since, ..Reign::default() });
     }
 
-    /// Clients go elsewhere. Txns that are not committed may still become so, under the next leader.
-    fn stop_serving(&mut self, out: &mut Vec<Action>) {
+    /// What is not committed is answered no more. It may still become so, under the next leader.
+    fn stop_serving(&mut self) {
         self.counters.elections += 1;
         self.pending = PendingChanges::after(&self.pending);
-        self.sessions.clear();
-        self.orphaned.clear();
+        let committed = self.committed;
         for mut waiting in std::mem::take(&mut self.outstanding) {
             match waiting.work {
                 Work::Txn { .. } => {
-                    waiting.origin = None;
+                    if waiting.after > committed {
+                        waiting.origin = None;
+                    }
                     self.outstanding.push_back(waiting);
                 }
                 // Connections that have gone wait for no txn, and none may be forgotten along with one.
@@ -298,17 +307,27 @@ impl Node {
             }
         }
         let member = self.member();
-        let served = member.role != Role::Looking;
+        if member.role != Role::Looking {
+            member.parts_as = Some(member.role);
+        }
         member.role = Role::Looking;
         member.reign = None;
         member.begins = false;
+        member.due.retain(|(_, work)| matches!(work, Work::Depart(_)));
+    }
+
+    /// Clients have the answers to all that is committed, and go elsewhere.
+    pub(super) fn part_with_clients(&mut self, out: &mut Vec<Action>) {
+        let member = self.member();
+        if member.parts_as.take().is_none() {
+            return;
+        }
         member.held.clear();
         member.forwarded.clear();
         member.renewals.clear();
-        member.due.retain(|(_, work)| matches!(work, Work::Depart(_)));
-        if served {
-            out.push(Action::CloseAll);
-        }
+        self.sessions.clear();
+        self.orphaned.clear();
+        out.push(Action::CloseAll);
     }
 
     /// While nobody leads, nobody is served.
