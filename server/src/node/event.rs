@@ -102,6 +102,10 @@ pub enum Event {
 /// While the disk is short of it, writes that grow (creations, `setData`, `setACL`, multis with any of them) are
 /// refused, and a refusal costs no txn, so that clients who try again cannot use up what is left: it is for
 /// deletions, and for sessions that end. Nothing is proposed that does not fit.
+///
+/// In an ensemble, a leader refuses the same writes, but a learner's client hears of it by a txn, since its learner
+/// waits for one. What a learner has to log it cannot refuse: when its log is full, it stops, and the others go on
+/// without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogRoom {
     /// So many bytes of records fit for certain. While the disk is not short, more is set aside in time.
