@@ -99,6 +99,9 @@ impl Snapshots {
                 let installed = disk.install(&mut self.writer, &mut self.shared.tree.write());
                 self.note(installed.as_ref().err());
                 let _ = answer.send(installed);
+                if !self.writer.has_failed() {
+                    self.advance(); // The node is told of cuts that there is no need to write any more.
+                }
                 return;
             }
             MemberWork::Trace { link, zxid, upto } => {
