@@ -10,7 +10,6 @@ use super::leader::{LeaderPhase, Leading, Learner, Stage};
 use super::learner::LearnerStage;
 use super::output::{DiskWork, LinkWork, Output, Recipients, Told};
 use super::packet::Packet;
-use super::sync::follows;
 use super::{LinkId, Peer, State, Violation, Zxid};
 
 fn send_to_all(to: &Arc<[LinkId]>, packet: impl FnOnce() -> Packet, out: &mut Vec<Output>) {
@@ -33,7 +32,7 @@ impl Peer {
             unreachable!("only a leader proposes");
         };
         assert!(leading.phase == LeaderPhase::Serving, "{zxid} is proposed by a leader that does not serve");
-        assert!(follows(self.log.logged, zxid), "{zxid} is proposed after {}", self.log.logged);
+        assert!(zxid.may_follow(self.log.logged), "{zxid} is proposed after {}", self.log.logged);
         for learner in leading.learners.values_mut().filter(|learner| learner.stage == Stage::InStep) {
             if !learner.is_observer {
                 learner.owing_since.get_or_insert(now);
@@ -145,7 +144,9 @@ impl Peer {
         if learning.is_within_tree(zxid) {
             return Ok(());
         }
-        if !follows(learning.last, zxid) {
+        if !zxid.may_follow(learning.last) {
+            // A Java leader's log goes on behind a SNAP that it got itself. Then not what is in the log is wanted.
+            self.wants_snapshot = true;
             return Err(Violation::Gap { last: learning.last, found: zxid });
         }
         learning.last = zxid;

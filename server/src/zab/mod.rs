@@ -112,7 +112,8 @@ pub struct Peer {
     window: Window,
     /// Answers that the disk owes, but for those to appends. No office is taken before they are there.
     disk_works: u32,
-    /// The log could not be cut as a leader wanted it: the next one is asked for a whole tree.
+    /// The log could not be cut as a leader wanted it, or he left something out: the next one is asked for a whole
+    /// tree.
     wants_snapshot: bool,
     /// This server led, and wants this one to lead next.
     endorsed: Option<ServerId>,
@@ -177,6 +178,7 @@ impl Peer {
     #[must_use]
     pub fn new(config: PeerConfig, history: History) -> Self {
         let last = history.last;
+        let wants_snapshot = config.maybe_lost && last == Zxid::ZERO;
         let window = Window::new(config.window_txns_max, last);
         Self {
             config,
@@ -185,7 +187,8 @@ impl Peer {
             tail: Tail::new(),
             window,
             disk_works: 0,
-            wants_snapshot: false,
+            // A log that begins without a stored tree could not be told from one whose tree was lost.
+            wants_snapshot,
             endorsed: None,
             round: 0,
             visitors: BTreeMap::new(),

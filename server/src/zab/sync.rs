@@ -357,10 +357,5 @@ fn is_beginning(zxid: Zxid) -> bool {
     zxid.counter() == 0
 }
 
-/// Whether a txn may follow another: without a gap, but for the end of an epoch, which only its leader knows.
-pub(super) fn follows(last: Zxid, next: Zxid) -> bool {
-    if last.epoch() == next.epoch() { next == last.next() } else { next > last }
-}
-
 /// A txn that waits to be committed: its zxid and its record.
 pub(super) type Tail = VecDeque<(Zxid, Bytes)>;
