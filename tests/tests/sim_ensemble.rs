@@ -92,7 +92,7 @@ fn a_seed_runs_the_same_every_time() -> Result<()> {
 }
 
 /// How many seeds it takes to find a mutant, at most.
-const SEEDS_PER_MUTANT: u64 = 3000;
+const SEEDS_PER_MUTANT: u64 = 2000;
 
 #[test]
 fn every_mutant_is_found() {

@@ -94,9 +94,13 @@ impl Disk {
         self.epochs
     }
 
-    /// What recovery finds.
-    pub(super) fn recover(&self) -> (History, Tree) {
+    /// What recovery finds. As in [`server::storage::EpochFiles::load`], the epoch of a txn that came from a leader is
+    /// this server's, also if a crash came before that was noted.
+    pub(super) fn recover(&mut self) -> (History, Tree) {
         let tree = self.reload(Zxid(i64::MAX));
+        let of_log = tree.last().epoch();
+        assert!(of_log <= self.epochs.accepted, "a txn of {of_log:?}, and {:?}", self.epochs);
+        self.epochs.current = self.epochs.current.max(of_log);
         (History { promises: self.epochs, last: tree.last() }, tree)
     }
 

@@ -1,0 +1,312 @@
+//! Claims of the papers ("A simple totally ordered broadcast protocol", "Zab: High-performance broadcast for
+//! primary-backup systems"), each on one production peer of three, for which the test plays network and disk.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use server::config::{Config, Member, Role, ServerId};
+use server::storage::Epochs;
+use server::zab::{
+    DiskDone, DiskWork, Epoch, History, Input, LinkId, LinkWork, Notification, Output, Packet, Peer,
+    PeerConfig, PeerState, Quorum, Told, Vote, Zxid,
+};
+
+/// Where the peer's learner dialed in.
+const LEARNER: LinkId = LinkId::Learner(1);
+/// Where the peer dialed its leader.
+const LEADER: LinkId = LinkId::Leader(1);
+
+struct Alone {
+    peer: Peer,
+    me: i64,
+    now: Duration,
+    out: Vec<Output>,
+}
+
+fn zxid(epoch: u32, counter: u32) -> Zxid {
+    Zxid::new(Epoch(epoch), counter)
+}
+
+fn record() -> Bytes {
+    Bytes::from_static(b"a txn")
+}
+
+impl Alone {
+    /// Server `me` of three, with the epochs and the last txn that its disk remembers.
+    fn new(me: i64, current: u32, accepted: u32, last: Zxid) -> Self {
+        let mut ensemble = Config::embedded_default().ensemble;
+        let member = Member { addresses: Vec::new(), role: Role::Participant, client: None };
+        ensemble.members = (1..=3).map(|id| (ServerId(id), member.clone())).collect();
+        let config = PeerConfig {
+            me: ServerId(me),
+            quorum: Quorum::new(&ensemble),
+            membership: Bytes::new(),
+            membership_version: 0,
+            is_observer: false,
+            maybe_lost: false,
+            tick: Duration::from_secs(1),
+            init_limit: Duration::from_secs(10),
+            sync_limit: Duration::from_secs(5),
+            notification_interval_min: Duration::from_millis(200),
+            notification_interval_max: Duration::from_secs(60),
+            window_txns_max: 500,
+        };
+        let promises = Epochs { current: Epoch(current), accepted: Epoch(accepted) };
+        let peer = Peer::new(config, History { promises, last });
+        let mut alone = Self { peer, me, now: Duration::ZERO, out: Vec::new() };
+        alone.step(Input::Tick);
+        alone
+    }
+
+    fn step(&mut self, input: Input) {
+        self.out.clear();
+        self.peer.step(input, self.now, &mut self.out);
+    }
+
+    fn packet(&mut self, link: LinkId, packet: Packet) {
+        self.step(Input::Packet { link, packet });
+    }
+
+    fn disk(&mut self, done: DiskDone) {
+        self.step(Input::Disk(done));
+    }
+
+    /// Both others vote for `leader`, with this history.
+    fn elect(&mut self, leader: i64, epoch: u32, last: Zxid) {
+        let vote = Vote { leader: ServerId(leader), zxid: last, peer_epoch: Epoch(epoch) };
+        let me = self.me;
+        for from in (1..=3).filter(|from| *from != me).map(ServerId) {
+            let round = self.peer.status().round;
+            let (state, version, config) = (PeerState::Looking, 2, Bytes::new());
+            let notification = Notification { state, vote, round, version, config };
+            self.step(Input::Notification { from, notification });
+        }
+    }
+
+    /// Server 2 leads, and the link to it stands.
+    fn follower(current: u32, accepted: u32, last: Zxid) -> Self {
+        let mut alone = Self::new(1, current, accepted, last);
+        alone.elect(2, 9, zxid(9, 9));
+        alone.step(Input::LinkUp(LEADER));
+        assert!(matches!(alone.sent()[..], [Packet::LearnerInfo { .. }]), "{:?}", alone.out);
+        alone
+    }
+
+    /// Server 3 is elected, and server 1 comes, having promised `accepted`.
+    fn would_be_leader(current: u32, last: Zxid, accepted: u32) -> Self {
+        let mut alone = Self::new(3, current, current, last);
+        alone.elect(3, current, last);
+        alone.visited_by(1, LEARNER, accepted);
+        alone
+    }
+
+    fn visited_by(&mut self, server: i64, link: LinkId, accepted: u32) {
+        self.step(Input::LinkUp(link));
+        let (server, accepted) = (ServerId(server), Epoch(accepted));
+        let (is_observer, protocol, config_version) = (false, 0x10000, 0);
+        self.packet(link, Packet::LearnerInfo { is_observer, accepted, server, protocol, config_version });
+    }
+
+    /// Its learner has promised epoch 5, having been in step with epoch 4.
+    fn promised_leader() -> Self {
+        let mut alone = Self::would_be_leader(4, zxid(4, 7), 4);
+        alone.disk(DiskDone::AcceptedEpoch(Epoch(5)));
+        alone.packet(LEARNER, Packet::AckEpoch { last: zxid(4, 7), current: Some(Epoch(4)) });
+        alone
+    }
+
+    fn serving_leader() -> Self {
+        let mut alone = Self::promised_leader();
+        alone.disk(DiskDone::CurrentEpoch(Epoch(5)));
+        alone.packet(LEARNER, Packet::Ack(zxid(5, 0)));
+        assert!(alone.peer.status().serves);
+        alone
+    }
+
+    fn propose(&mut self, zxid: Zxid) {
+        self.out.clear();
+        assert!(self.peer.propose(zxid, record(), self.now, &mut self.out));
+    }
+
+    fn sent(&self) -> Vec<Packet> {
+        let packets = self.out.iter().filter_map(|output| match output {
+            Output::Link(LinkWork::Send { packet, .. }) => Some(packet.clone()),
+            _ => None,
+        });
+        packets.filter(|packet| !matches!(packet, Packet::Ping { .. })).collect()
+    }
+
+    fn works(&self) -> Vec<&DiskWork> {
+        self.out
+            .iter()
+            .filter_map(|output| if let Output::Disk(work) = output { Some(work) } else { None })
+            .collect()
+    }
+
+    fn committed(&self) -> Option<Zxid> {
+        self.out.iter().rev().find_map(|output| match output {
+            Output::Told(Told::Committed(zxid)) => Some(*zxid),
+            _ => None,
+        })
+    }
+
+    fn looks(&self) -> bool {
+        self.peer.status().state == PeerState::Looking
+    }
+}
+
+/// Phase 1, discovery.
+#[test]
+fn a_promise_is_on_disk_before_it_is_given() {
+    let mut follower = Alone::follower(3, 4, zxid(3, 5));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(6), protocol: 0x10000 });
+    assert!(matches!(follower.works()[..], [DiskWork::SaveAcceptedEpoch(Epoch(6))]));
+    assert_eq!(follower.sent(), []);
+
+    follower.disk(DiskDone::AcceptedEpoch(Epoch(6)));
+    assert_eq!(follower.sent(), [Packet::AckEpoch { last: zxid(3, 5), current: Some(Epoch(3)) }]);
+}
+
+/// Phase 1.
+#[test]
+fn an_epoch_older_than_the_promised_one_is_refused() {
+    let mut follower = Alone::follower(3, 4, zxid(3, 5));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(3), protocol: 0x10000 });
+    assert_eq!(follower.works().len(), 0);
+    assert!(follower.looks());
+}
+
+/// Phase 1.
+#[test]
+fn an_epoch_promised_before_is_not_counted_again() {
+    let mut follower = Alone::follower(3, 4, zxid(3, 5));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(4), protocol: 0x10000 });
+    assert_eq!(follower.sent(), [Packet::AckEpoch { last: zxid(3, 5), current: None }]);
+}
+
+/// Phase 1.
+#[test]
+fn a_new_epoch_is_newer_than_all_that_a_quorum_has_promised() {
+    let leader = Alone::would_be_leader(4, zxid(4, 7), 11);
+    assert!(matches!(leader.works()[..], [DiskWork::SaveAcceptedEpoch(Epoch(12))]), "{:?}", leader.out);
+}
+
+/// Phase 1.
+#[test]
+fn a_would_be_leader_gives_way_to_a_newer_history() {
+    for (last, current) in [(zxid(4, 8), 4), (zxid(3, 1), 5)] {
+        let mut leader = Alone::would_be_leader(4, zxid(4, 7), 5);
+        leader.disk(DiskDone::AcceptedEpoch(Epoch(6)));
+        leader.packet(LEARNER, Packet::AckEpoch { last, current: Some(Epoch(current)) });
+        assert!(leader.looks(), "{last} of epoch {current}");
+    }
+}
+
+/// Phase 1. Else a voter whose promise went to somebody who never led could not follow anybody.
+#[test]
+fn a_leader_gives_way_to_a_voter_that_promised_a_newer_epoch() {
+    let mut leader = Alone::serving_leader();
+    leader.visited_by(2, LinkId::Learner(2), 6);
+    assert!(leader.looks());
+}
+
+/// Phase 2, synchronisation.
+#[test]
+fn a_leader_serves_once_a_quorum_has_its_history() {
+    let mut leader = Alone::promised_leader();
+    assert!(matches!(leader.works()[..], [DiskWork::SaveCurrentEpoch(Epoch(5))]));
+    leader.disk(DiskDone::CurrentEpoch(Epoch(5)));
+    let new_leader = Packet::NewLeader { epoch: Epoch(5), config: Some(Bytes::new()) };
+    assert_eq!(leader.sent(), [Packet::Diff(zxid(4, 7)), new_leader]);
+    assert!(!leader.peer.status().serves);
+
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 0)));
+    assert_eq!(leader.sent(), [Packet::UpToDate]);
+    assert_eq!(leader.committed(), Some(zxid(4, 7)));
+    assert!(leader.peer.status().serves);
+}
+
+/// Phase 2.
+#[test]
+fn a_learner_acknowledges_a_new_leader_once_the_history_is_on_disk_and_whose_it_is() {
+    let mut follower = Alone::follower(3, 6, zxid(3, 5));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(6), protocol: 0x10000 });
+    follower.packet(LEADER, Packet::Diff(zxid(3, 6)));
+    follower.packet(LEADER, Packet::Proposal { zxid: zxid(3, 6), record: record() });
+    assert!(matches!(follower.works()[..], [DiskWork::Append { .. }]));
+    follower.packet(LEADER, Packet::NewLeader { epoch: Epoch(6), config: None });
+    assert!(matches!(follower.works()[..], [DiskWork::SaveCurrentEpoch(Epoch(6))]));
+    assert_eq!(follower.sent(), []);
+
+    follower.disk(DiskDone::CurrentEpoch(Epoch(6)));
+    assert_eq!(follower.sent(), [Packet::Ack(zxid(6, 0)), Packet::Ack(zxid(3, 6))]);
+}
+
+/// Phase 2.
+#[test]
+fn what_a_learner_has_beyond_the_leaders_history_is_cut_off() {
+    let mut leader = Alone::promised_leader();
+    leader.disk(DiskDone::CurrentEpoch(Epoch(5)));
+    leader.visited_by(2, LinkId::Learner(2), 4);
+    leader.packet(LinkId::Learner(2), Packet::AckEpoch { last: zxid(4, 9), current: Some(Epoch(4)) });
+    assert_eq!(leader.sent()[0], Packet::Trunc(zxid(4, 7)));
+}
+
+/// Phase 2.
+#[test]
+fn who_could_not_cut_its_log_does_not_deny_it_to_a_leader_that_counts_on_it() {
+    let mut follower = Alone::follower(3, 5, zxid(3, 5));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(5), protocol: 0x10000 });
+    follower.packet(LEADER, Packet::Trunc(zxid(3, 2)));
+    follower.disk(DiskDone::TruncateRefused);
+    follower.disk(DiskDone::Reloaded(zxid(3, 5)));
+    for (epoch, link, answer) in [
+        (5, LinkId::Leader(2), Packet::AckEpoch { last: Zxid::ZERO, current: None }),
+        (6, LinkId::Leader(3), Packet::AckEpoch { last: zxid(3, 5), current: Some(Epoch(3)) }),
+    ] {
+        follower.elect(2, 9, zxid(9, 9));
+        follower.step(Input::LinkUp(link));
+        follower.packet(link, Packet::LeaderInfo { epoch: Epoch(epoch), protocol: 0x10000 });
+        if epoch == 6 {
+            follower.disk(DiskDone::AcceptedEpoch(Epoch(6)));
+        }
+        assert_eq!(follower.sent(), [answer]);
+        follower.step(Input::LinkDown(link));
+    }
+}
+
+/// Phase 3, broadcast.
+#[test]
+fn a_txn_is_committed_when_a_quorum_has_it_on_disk() {
+    let mut leader = Alone::serving_leader();
+    leader.propose(zxid(5, 1));
+    assert_eq!(leader.sent(), [Packet::Proposal { zxid: zxid(5, 1), record: record() }]);
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 1)));
+    assert_eq!(leader.committed(), None, "only one of three has it");
+
+    leader.disk(DiskDone::Persisted(zxid(5, 1)));
+    assert_eq!(leader.committed(), Some(zxid(5, 1)));
+    assert_eq!(leader.sent(), [Packet::Commit(zxid(5, 1))]);
+}
+
+/// Phase 3.
+#[test]
+fn txns_are_committed_in_the_order_in_which_they_were_proposed() {
+    let mut leader = Alone::serving_leader();
+    leader.propose(zxid(5, 1));
+    leader.propose(zxid(5, 2));
+    leader.disk(DiskDone::Persisted(zxid(5, 2)));
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 2)));
+    assert_eq!(leader.sent(), [Packet::Commit(zxid(5, 1)), Packet::Commit(zxid(5, 2))]);
+}
+
+/// Phase 3.
+#[test]
+fn a_follower_takes_no_txn_that_leaves_one_out() {
+    let mut follower = Alone::follower(5, 6, zxid(5, 5));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(6), protocol: 0x10000 });
+    follower.packet(LEADER, Packet::Diff(zxid(5, 5)));
+    follower.packet(LEADER, Packet::Proposal { zxid: zxid(6, 1), record: record() });
+    follower.packet(LEADER, Packet::Proposal { zxid: zxid(6, 3), record: record() });
+    assert!(follower.looks());
+}
