@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::ensemble::{Ensemble, Id};
 
@@ -13,6 +13,8 @@ pub enum Target {
     Leader,
     /// One who does not.
     Follower,
+    /// The leader and as many others as there may be lost.
+    Minority,
 }
 
 /// What happens.
@@ -22,12 +24,14 @@ pub enum Fault {
     Kill(Target),
     /// SIGSTOP, and SIGCONT some time later.
     Pause(Target),
-    /// No packets from or to other servers.
+    /// No packets between these and the other servers.
     Isolate(Target),
-    /// Others hear it, and it does not hear them.
+    /// Others hear them, and they do not hear the others.
     Deafen(Target),
-    /// It hears the others, and they do not hear it.
+    /// They hear the others, and the others do not hear them.
     Mute(Target),
+    /// The leader and one of its followers do not hear each other. All others hear everybody.
+    Estrange,
     /// `kill -9` of all, at once.
     KillAll,
 }
@@ -42,7 +46,7 @@ impl Fault {
     /// Whether it needs a [divisible](crate::ensemble::Plan::divisible) ensemble.
     #[must_use]
     pub fn needs_division(self) -> bool {
-        matches!(self, Self::Isolate(_) | Self::Deafen(_) | Self::Mute(_))
+        matches!(self, Self::Isolate(_) | Self::Deafen(_) | Self::Mute(_) | Self::Estrange)
     }
 
     /// Whether those that are left are a service.
@@ -51,41 +55,51 @@ impl Fault {
         self != Self::KillAll
     }
 
+    fn victims(self, ensemble: &Ensemble, leader: Id) -> Result<Vec<Id>> {
+        Ok(match self {
+            Self::Kill(target)
+            | Self::Pause(target)
+            | Self::Isolate(target)
+            | Self::Deafen(target)
+            | Self::Mute(target) => choose(ensemble, target, leader)?,
+            Self::Estrange => choose(ensemble, Target::Follower, leader)?,
+            Self::KillAll => ensemble.ids(),
+        })
+    }
+
     /// Lets it happen; [`Struck::mend`] undoes it.
     ///
     /// # Errors
     /// When there is nobody to whom it could happen, or the system refuses.
     pub fn strike(self, ensemble: &mut Ensemble) -> Result<Struck> {
         let leader = ensemble.wait_for_leader_other_than(None)?;
-        let victim = match self {
-            Self::Kill(target)
-            | Self::Pause(target)
-            | Self::Isolate(target)
-            | Self::Deafen(target)
-            | Self::Mute(target) => choose(ensemble, target, leader)?,
-            Self::KillAll => leader,
-        };
-        let others: Vec<_> = ensemble.ids().into_iter().filter(|id| *id != victim).collect();
-        match self {
-            Self::Kill(_) => ensemble.kill(victim)?,
-            Self::Pause(_) => ensemble.place_mut(victim).pause()?,
-            Self::Isolate(_) => ensemble.isolate(victim)?,
-            Self::Deafen(_) => others.iter().try_for_each(|other| ensemble.cut(*other, victim))?,
-            Self::Mute(_) => others.iter().try_for_each(|other| ensemble.cut(victim, *other))?,
-            Self::KillAll => ensemble.ids().into_iter().try_for_each(|id| ensemble.kill(id))?,
+        let victims = self.victims(ensemble, leader)?;
+        let others: Vec<_> = ensemble.ids().into_iter().filter(|id| !victims.contains(id)).collect();
+        for victim in &victims {
+            let mut all_others = others.iter();
+            match self {
+                Self::Kill(_) | Self::KillAll => ensemble.kill(*victim)?,
+                Self::Pause(_) => ensemble.place_mut(*victim).pause()?,
+                Self::Isolate(_) => all_others.try_for_each(|other| ensemble.part(*other, *victim))?,
+                Self::Deafen(_) => all_others.try_for_each(|other| ensemble.cut(*other, *victim))?,
+                Self::Mute(_) => all_others.try_for_each(|other| ensemble.cut(*victim, *other))?,
+                Self::Estrange => ensemble.part(leader, *victim)?,
+            }
         }
-        Ok(Struck { fault: self, victim, deposed: (victim == leader).then_some(leader) })
+        let deposed = victims.contains(&leader).then_some(leader);
+        Ok(Struck { fault: self, victims, deposed })
     }
 }
 
-fn choose(ensemble: &Ensemble, target: Target, leader: Id) -> Result<Id> {
-    match target {
-        Target::Leader => Ok(leader),
-        Target::Follower => {
-            let mut ids = ensemble.ids().into_iter();
-            ids.find(|id| *id != leader && ensemble.place(*id).is_running()).context("nobody follows")
+fn choose(ensemble: &Ensemble, target: Target, leader: Id) -> Result<Vec<Id>> {
+    let followers = ensemble.ids().into_iter().filter(|id| *id != leader && ensemble.place(*id).is_running());
+    Ok(match target {
+        Target::Leader => vec![leader],
+        Target::Follower => followers.take(1).collect(),
+        Target::Minority => {
+            [leader].into_iter().chain(followers).take((ensemble.ids().len() - 1) / 2).collect()
         }
-    }
+    })
 }
 
 /// What has happened, to whom.
@@ -93,15 +107,15 @@ fn choose(ensemble: &Ensemble, target: Target, leader: Id) -> Result<Id> {
 #[must_use = "it stays as it is until it is mended"]
 pub struct Struck {
     fault: Fault,
-    victim: Id,
+    victims: Vec<Id>,
     deposed: Option<Id>,
 }
 
 impl Struck {
     /// To whom.
     #[must_use]
-    pub fn victim(&self) -> Id {
-        self.victim
+    pub fn victims(&self) -> &[Id] {
+        &self.victims
     }
 
     /// Waits until those that are left are a service again.
@@ -118,10 +132,9 @@ impl Struck {
     /// When somebody does not, in time.
     pub fn mend(self, ensemble: &mut Ensemble) -> Result<()> {
         match self.fault {
-            Fault::Kill(_) => ensemble.start(self.victim)?,
-            Fault::Pause(_) => ensemble.place_mut(self.victim).resume()?,
-            Fault::Isolate(_) | Fault::Deafen(_) | Fault::Mute(_) => ensemble.heal()?,
-            Fault::KillAll => ensemble.ids().into_iter().try_for_each(|id| ensemble.start(id))?,
+            Fault::Kill(_) | Fault::KillAll => self.victims.iter().try_for_each(|id| ensemble.start(*id))?,
+            Fault::Pause(_) => self.victims.iter().try_for_each(|id| ensemble.place_mut(*id).resume())?,
+            Fault::Isolate(_) | Fault::Deafen(_) | Fault::Mute(_) | Fault::Estrange => ensemble.heal()?,
         }
         ensemble.wait_until_all_serve()?;
         ensemble.wait_for_leader_other_than(None).map(drop)

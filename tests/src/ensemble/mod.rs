@@ -215,16 +215,21 @@ impl Ensemble {
         self.subnet.cut(from, to)
     }
 
-    /// Cuts all links between server `id` and the other servers, both ways. Clients go on reaching it.
+    /// Cuts the link between two servers, both ways. Clients go on reaching them.
+    ///
+    /// # Errors
+    /// See [`Ensemble::cut`].
+    pub fn part(&self, one: Id, other: Id) -> Result<()> {
+        self.cut(one, other)?;
+        self.cut(other, one)
+    }
+
+    /// Cuts all links between server `id` and the other servers, both ways.
     ///
     /// # Errors
     /// See [`Ensemble::cut`].
     pub fn isolate(&self, id: Id) -> Result<()> {
-        for other in self.ids().into_iter().filter(|other| *other != id) {
-            self.cut(id, other)?;
-            self.cut(other, id)?;
-        }
-        Ok(())
+        self.ids().into_iter().filter(|other| *other != id).try_for_each(|other| self.part(id, other))
     }
 
     /// Mends every link that was cut.
