@@ -3,6 +3,7 @@
 #   ensemble.sh start            starts all, and waits until they serve
 #   ensemble.sh start|stop N     one of them: see how the others go on without it
 #   ensemble.sh kill N           the same as a crash
+#   ensemble.sh handover         has another server lead, as before a restart of the one that does
 #   ensemble.sh status           who leads, and how far each has got
 #   ensemble.sh servers          what clients are told: host:port,host:port,..
 #   ensemble.sh stop             stops all; their data stays, and start carries on from it
@@ -12,7 +13,7 @@
 #   ENSEMBLE_SIZE (3)               how many
 #   ENSEMBLE_HOST (127.0.0.1)       where they listen
 #   ENSEMBLE_PORT (2181)            clients find server 1 there, server 2 on the next port, ..; servers talk to each
-#                                   other 1000 and 2000 ports above
+#                                   other 1000 and 2000 ports above; the admin servers are 3000 ports above
 set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
@@ -22,7 +23,7 @@ host="${ENSEMBLE_HOST:-127.0.0.1}"
 port="${ENSEMBLE_PORT:-2181}"
 
 usage() {
-    sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 1
 }
 
@@ -41,7 +42,8 @@ configure() {
         echo "dataDir=$home/data"
         echo "clientPort=$(client_port "$1")"
         echo "clientPortAddress=$host"
-        echo "admin.enableServer=false"
+        echo "admin.serverAddress=$host"
+        echo "admin.serverPort=$((port + 3000 + $1))"
         echo "4lw.commands.whitelist=*"
         for id in $(seq "$size"); do
             echo "server.$id=$host:$((port + 1000 + id)):$((port + 2000 + id))"
@@ -74,6 +76,22 @@ status() {
     [ "$serving" -eq "$size" ]
 }
 
+# The server that leads.
+leader() {
+    local id
+    for id in $(seq "$size"); do
+        [ "$(line Mode "$(srvr "$id")")" = leader ] && echo "$id" && return
+    done
+    echo "Nobody leads" >&2
+    return 1
+}
+
+handover() {
+    local leader
+    leader="$(leader)"
+    server "$leader" handover
+}
+
 start_all() {
     local id tries=300
     for id in $(seq "$size"); do
@@ -96,6 +114,7 @@ case "${1:-}${one:+ N}" in
     stop) for id in $(seq "$size"); do server "$id" stop & done; wait ;;
     "stop N") server "$one" stop ;;
     "kill N") kill -9 "$(cat "$dir/server-$one/data/zookeeper_server.pid")" ;;
+    handover) handover ;;
     status) status ;;
     servers) seq "$size" | while read -r id; do echo "$host:$(client_port "$id")"; done | paste -sd, ;;
     *) usage ;;

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Starts, stops and asks a server, with zkServer.sh's arguments, variables and output:
-#   zkServer.sh [--config <conf-dir>] {start|start-foreground|stop|version|restart|status|print-cmd} [zoo.cfg]
+#   zkServer.sh [--config <conf-dir>] {start|start-foreground|stop|version|restart|status|handover|print-cmd} [zoo.cfg]
+#
+# handover is no command of Java's: the server has another one lead, if it does itself.
 #
 # Variables: ZOOCFGDIR, ZOOCFG, ZOOPIDFILE, ZOO_LOG_DIR, ZOO_DATADIR_AUTOCREATE_DISABLE; of SERVER_JVMFLAGS and
-# JVMFLAGS those that begin with -D are passed on.
+# JVMFLAGS those that begin with -D are passed on. ZOO_ADMIN_AUTH (ip) is what the admin server is told of whoever
+# asks for a handover: "digest user:password" where the root's ACL is not for everyone.
 set -uo pipefail
 ZOOBINDIR="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$ZOOBINDIR/zkEnv.sh"
 
 usage() {
-    echo "Usage: $0 [--config <conf-dir>] {start|start-foreground|stop|version|restart|status|print-cmd}" >&2
+    echo "Usage: $0 [--config <conf-dir>] {start|start-foreground|stop|version|restart|status|handover|print-cmd}" >&2
     exit 1
 }
 
@@ -159,6 +162,30 @@ status() {
     echo "$mode"
 }
 
+# Asks the admin server at $1 $2 to do $3, a POST; its answer.
+post() {
+    exec 3<>"/dev/tcp/$1/$2" || return 1
+    printf 'POST %s HTTP/1.0\r\nHost: %s\r\nAuthorization: %s\r\nContent-Length: 0\r\n\r\n' \
+        "$3" "$1" "${ZOO_ADMIN_AUTH:-ip}" >&3
+    timeout 30 cat <&3
+    exec 3>&-
+}
+
+handover() {
+    local host said leader
+    host="$(setting admin.serverAddress)"
+    case "$host" in "" | 0.0.0.0) host=localhost ;; esac
+    said="$(post "$host" "$(setting admin.serverPort | grep . || echo 8080)" \
+        "$(setting admin.commandURL | grep . || echo /commands)/handover" 2>/dev/null)"
+    leader="$(sed -n -E 's/.*"leader_id" : ([0-9]+).*/\1/p' <<<"$said")"
+    if [ -z "$leader" ]; then
+        echo "Not handed over: $(sed -n -E 's/.*"error" : "(.*)".*/\1/p' <<<"$said" | grep . ||
+            echo "the admin server does not answer")" >&2
+        exit 1
+    fi
+    echo "Leader: $leader"
+}
+
 case "$command" in
     start)
         needs_server
@@ -175,6 +202,7 @@ case "$command" in
         start
         ;;
     status) status ;;
+    handover) handover ;;
     print-cmd)
         needs_server
         echo "\"$server\" ${flags[*]-} \"$ZOOCFG\""

@@ -12,6 +12,7 @@ use jute::Jute;
 use jute::txn::Txn;
 use tracing::warn;
 
+use super::held_back::HeldBack;
 use super::{Action, Delivery, Event, Node, Now, Reign};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::forward::Forwarded;
@@ -41,7 +42,7 @@ pub(super) struct Member {
     pub(super) now: Now,
     pub(super) reign: Option<Reign>,
     /// What clients asked for while leadership is being handed over.
-    held_back: Vec<HeldBack>,
+    pub(super) held_back: HeldBack,
     /// A learner's own clients.
     pub(super) held: HeldSessions,
     /// What they wait for.
@@ -50,15 +51,6 @@ pub(super) struct Member {
     pub(super) due: VecDeque<(Option<Origin>, Work)>,
     /// Clients who want to carry on a session, while the leader is asked.
     pub(super) renewals: Vec<super::learner::Renewal>,
-}
-
-/// What waits until it is known who leads.
-#[derive(Debug)]
-enum HeldBack {
-    /// Of this server's clients.
-    Event(Event),
-    /// Of a learner's.
-    Request(Told),
 }
 
 /// What a member serves as.
@@ -84,7 +76,7 @@ impl Member {
             parts_as: None,
             now,
             reign: None,
-            held_back: Vec::new(),
+            held_back: HeldBack::default(),
             held: HeldSessions::default(),
             forwarded: Forwarded::default(),
             due: VecDeque::new(),
@@ -115,34 +107,19 @@ impl Node {
             _ => self.on_client_event(event, now, tree, out),
         }
         self.carry_on(now, tree, out);
-        if !self.member().held_back.is_empty() {
-            self.take_up_again(now, tree, out);
-        }
+        self.take_up_again(now, tree, out);
     }
 
-    fn on_client_event(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
-        let member = self.member();
-        match member.role {
+    pub(super) fn on_client_event(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        let role = self.member().role;
+        match role {
             Role::Looking => self.turn_away(event, out),
-            Role::Leader if member.peer.is_handing_over() => member.held_back.push(HeldBack::Event(event)),
+            // Who was heard from lives on, whoever leads.
+            Role::Leader if self.must_hold_back() && !matches!(event, Event::Touched(_)) => {
+                self.hold_back(event);
+            }
             Role::Leader => self.step_alone(event, now, tree, out),
             Role::Learner => self.step_learner(event, now, out),
-        }
-    }
-
-    /// Leadership was not handed over, or has been: what waited for that goes on as it may now.
-    fn take_up_again(&mut self, now: Now, tree: &Tree, out: &mut Vec<Action>) {
-        let member = self.member();
-        if member.peer.is_handing_over() {
-            return;
-        }
-        for held_back in std::mem::take(&mut member.held_back) {
-            match held_back {
-                HeldBack::Event(event) => self.on_client_event(event, now, tree, out),
-                HeldBack::Request(told) if self.is_leader() => self.on_told(told, now, tree, out),
-                HeldBack::Request(_) => {} // Its learner has lost its link.
-            }
-            self.carry_on(now, tree, out);
         }
     }
 
@@ -183,6 +160,7 @@ impl Node {
         if member.peer.deadline().is_some_and(|due| due <= now.monotonic) {
             member.ask(|peer, outputs| peer.step(Input::Tick, now.monotonic, outputs));
             self.carry_on(now, tree, out); // It may have lost its quorum.
+            self.take_up_again(now, tree, out); // Whoever waits has been heard from.
         }
         if self.is_leader() && !self.must_apply() && !self.member().peer.is_handing_over() {
             self.on_tick(now, tree, out);
@@ -248,7 +226,7 @@ impl Node {
         (member.decoded, member.tree_from) = (None, None);
     }
 
-    fn on_told(&mut self, told: Told, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+    pub(super) fn on_told(&mut self, told: Told, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         match told {
             Told::Look => self.stop_serving(),
             Told::Lead(epoch) => {
@@ -267,9 +245,7 @@ impl Node {
                 let from = self.member().tree_from;
                 out.push(Action::Adopt { zxid, from });
             }
-            Told::Requested { .. } if self.member().peer.is_handing_over() => {
-                self.member().held_back.push(HeldBack::Request(told));
-            }
+            Told::Requested { .. } if self.must_hold_back() => self.hold_back_request(told),
             Told::Requested { .. }
             | Told::Revalidate { .. }
             | Told::Touched { .. }

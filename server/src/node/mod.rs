@@ -11,6 +11,7 @@
 mod commit;
 mod config;
 mod event;
+mod held_back;
 mod leader;
 mod learner;
 pub mod lockstep;

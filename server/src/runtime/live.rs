@@ -12,6 +12,7 @@ use std::time::Duration;
 use jute::Op;
 use jute::data::perms;
 
+use super::NotHandedOver;
 use super::four_letter::TraceMask;
 use super::restore::{Errand, Restore};
 use super::shared::Shared;
@@ -22,7 +23,7 @@ use super::view::{
     Watch,
 };
 use crate::auth::Authentication;
-use crate::config::Config;
+use crate::config::{Config, ServerId};
 use crate::metrics::{Gauges, QuotaGauges, Registry};
 use crate::node::Event;
 use crate::node::Reign;
@@ -227,6 +228,10 @@ impl ServerView for Shared {
         // The node's thread looks when it wakes.
         self.queue.send(&mut vec![Event::Tick]);
         outcome.wait()
+    }
+
+    fn hand_over(&self) -> Result<ServerId, NotHandedOver> {
+        self.hand_leadership_over()
     }
 }
 

@@ -5,7 +5,6 @@
 //! | `shard-N` | one a core | owns connections: requests in, replies out; answers reads | [`shard`], [`connection`] |
 //! | `node` | 1 | judges, logs and applies writes, a batch at a time | [`driver`] |
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges; in the [`background`], as RocksDB's own are | [`snapshots`] |
-//! | `quorum` | 0 or 1 | talks to the other servers of an ensemble | [`quorum`] |
 //! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`] |
 //! | `quorum` | 0 or 1 | talks to the other servers of an ensemble | [`quorum`] |
 //! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
@@ -24,6 +23,7 @@ pub(crate) mod driver;
 pub mod four_letter;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod handover;
 mod handshake;
 mod http;
 mod inbound;
@@ -52,6 +52,7 @@ mod version;
 mod view;
 
 pub use clock::Clock;
+pub use handover::NotHandedOver;
 pub use http::Http;
 pub use server::{Server, StartError};
 pub use version::{FULL_VERSION, VERSION};

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::info;
@@ -26,7 +25,7 @@ use super::{ServerView, shard};
 use crate::config::{Config, HostPort};
 use crate::node::{Event, Node};
 use crate::storage::{self, DataLock};
-use crate::zab::{Input, Peer, PeerState, Zxid};
+use crate::zab::{Input, Peer, Zxid};
 
 /// What the operating system takes when `clientPortListenBacklog` is not set.
 const BACKLOG: i32 = 1024;
@@ -178,7 +177,8 @@ impl Server {
     /// Stops: no new connections, then none at all, then everything that was acknowledged is in log and snapshot.
     /// Sessions live on, for clients to come back to.
     pub fn stop(self) {
-        self.hand_over();
+        // A leader has another one take its place first. If nobody can, it goes nevertheless.
+        let _ = self.shared.give_leadership_away();
         self.shared.is_serving.store(false, Relaxed);
         if self.shared.config.audit {
             audit::report_server("serverStop", Outcome::Invoked);
@@ -196,27 +196,6 @@ impl Server {
         info!(zxid = %self.shared.tree.read().last_zxid(), "stopped");
     }
 }
-
-impl Server {
-    /// A leader that stops has another one take its place first: so nothing that clients asked for is lost, and nobody
-    /// has to find out that it has gone.
-    fn hand_over(&self) {
-        let leads = || self.shared.status.lock().peer.is_some_and(|peer| peer.state == PeerState::Leading);
-        if !leads() {
-            return;
-        }
-        info!("handing leadership over before the stop");
-        self.shared.queue.send(&mut vec![Event::HandOver]);
-        let until = self.shared.clock.monotonic() + HAND_OVER_TIME_MAX;
-        while leads() && self.shared.clock.monotonic() < until {
-            std::thread::sleep(HAND_OVER_CHECK_INTERVAL);
-        }
-    }
-}
-
-/// So long a leader that is to stop waits for another.
-const HAND_OVER_TIME_MAX: Duration = Duration::from_secs(2);
-const HAND_OVER_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Starts the quorum thread, and has all that it hears go to the node.
 fn join_ensemble(

@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 
 use super::four_letter::TraceMask;
 use super::{
-    Channel, ConnectionInfo, Mode, Refusal, RequestStats, ServerView, SessionInfo, Snapshot, Statistics,
-    Watch,
+    Channel, ConnectionInfo, Mode, NotHandedOver, Refusal, RequestStats, ServerView, SessionInfo, Snapshot,
+    Statistics, Watch,
 };
-use crate::config::Config;
+use crate::config::{Config, ServerId};
 use crate::metrics::{Gauges, Registry};
 use crate::session::SessionId;
 use crate::zab::Zxid;
@@ -30,6 +30,8 @@ pub(super) struct TestView {
     pub(super) resets: AtomicU32,
     pub(super) trace_mask: TraceMask,
     pub(super) restored: Mutex<Vec<u8>>,
+    /// Who is there to lead.
+    pub(super) successor: Option<ServerId>,
 }
 
 impl TestView {
@@ -43,6 +45,7 @@ impl TestView {
             resets: AtomicU32::new(0),
             trace_mask: TraceMask::default(),
             restored: Mutex::default(),
+            successor: None,
         }
     }
 }
@@ -173,5 +176,8 @@ impl ServerView for TestView {
         } else {
             Err(io::Error::new(io::ErrorKind::InvalidData, "not a snapshot"))
         }
+    }
+    fn hand_over(&self) -> Result<ServerId, NotHandedOver> {
+        self.successor.ok_or(NotHandedOver::NotLeading)
     }
 }

@@ -6,12 +6,13 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, ServerId};
 use crate::metrics::{Gauges, Registry};
 use crate::node::Reign;
 use crate::session::SessionId;
 use crate::zab::{PeerStatus, Zxid};
 
+use super::NotHandedOver;
 use super::four_letter::TraceMask;
 
 /// A running server, as its operators see it. Lists come in an order that does not change without a reason.
@@ -75,6 +76,11 @@ pub trait ServerView: Send + Sync {
     /// # Errors
     /// Reading it, or its content.
     fn restore(&self, snapshot: &mut dyn Read) -> io::Result<Zxid>;
+    /// Has another server lead instead of this one, and waits for that; returns which.
+    ///
+    /// # Errors
+    /// Why this one still leads, or never did.
+    fn hand_over(&self) -> Result<ServerId, NotHandedOver>;
 }
 
 /// A server's role.

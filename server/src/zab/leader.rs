@@ -91,7 +91,7 @@ pub(super) enum Stage {
 
 impl Leading {
     pub(super) fn deadline(&self) -> Duration {
-        self.due
+        self.hands_over_until.map_or(self.due, |until| until.min(self.due))
     }
 
     pub(super) fn admit(
@@ -182,7 +182,7 @@ impl Peer {
 
     /// Leadership goes to a follower, for instance because this server is about to stop: no more is proposed from
     /// here on, and once a follower has everything, an election begins in which this server speaks for that one.
-    /// Given up after `syncLimit`. `false` unless this server leads and has a follower who could.
+    /// Given up after a tick, so that nobody waits for longer. `false` unless this server leads and has a follower who could.
     pub fn hand_over(&mut self, now: Duration, out: &mut Vec<Output>) -> bool {
         let State::Leading(leading) = &mut self.state else {
             return false;
@@ -190,7 +190,7 @@ impl Peer {
         if leading.phase != LeaderPhase::Serving || leading.successors(&self.config).next().is_none() {
             return false;
         }
-        leading.hands_over_until = Some(now + self.config.sync_limit);
+        leading.hands_over_until = Some(now + self.config.tick);
         self.try_hand_over(now, out);
         true
     }
@@ -199,6 +199,13 @@ impl Peer {
     #[must_use]
     pub fn is_handing_over(&self) -> bool {
         matches!(&self.state, State::Leading(leading) if leading.hands_over_until.is_some())
+    }
+
+    /// Leadership is not handed over after all.
+    pub fn keep_leading(&mut self) {
+        if let State::Leading(leading) = &mut self.state {
+            leading.hands_over_until = None;
+        }
     }
 
     pub(super) fn try_hand_over(&mut self, now: Duration, out: &mut Vec<Output>) {

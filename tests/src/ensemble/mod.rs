@@ -56,7 +56,7 @@ impl Plan {
         self
     }
 
-    /// More lines of everyone's zoo.cfg.
+    /// More lines of everyone's zoo.cfg; `{host}` is each one's address.
     #[must_use]
     pub fn config(mut self, lines: &str) -> Self {
         self.config.push_str(lines);

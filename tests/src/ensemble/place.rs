@@ -144,7 +144,7 @@ impl Place {
         if self.role == Role::Observer {
             config.push_str("peerType=observer\n");
         }
-        config.push_str(more);
+        config.push_str(&more.replace("{host}", &self.address.ip().to_string()));
         config.push_str(servers);
         Ok(fs::write(self.config(), config)?)
     }

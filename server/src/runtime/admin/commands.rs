@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::Method;
+
 use crate::config::{PeerAddress, Role, Whitelist};
 use crate::metrics::{Number, four_decimals};
 use crate::runtime::four_letter::{environment, monitor_lines, version_dir};
@@ -34,6 +36,18 @@ pub(super) enum Run {
     Snapshot,
     /// Takes in a tree.
     Restore,
+    /// Has another server lead.
+    HandOver,
+}
+
+impl Run {
+    /// What changes something that matters is not to be asked for by following a link.
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::Answer(_) | Self::Snapshot => Method::GET,
+            Self::Restore | Self::HandOver => Method::POST,
+        }
+    }
 }
 
 impl Command {
@@ -69,6 +83,8 @@ pub(super) static COMMANDS: &[Command] = &[
     always(&["get_trace_mask", "gtmk"], |view, _| {
         Object::default().with("tracemask", view.trace_mask().value())
     }),
+    // Ours alone. The second name is what ClickHouse Keeper calls it.
+    Command { names: &["handover", "ydld"], needs_serving: true, run: Run::HandOver },
     serving(&["hash"], |view, _| digests(view)),
     serving(&["initial_configuration", "icfg"], |view, _| {
         Object::default().with("initial_configuration", view.config().text.as_str())

@@ -1,7 +1,7 @@
 //! The admin server: `/commands/<name>` over HTTP, answered in JSON. ZooKeeper's `JettyAdminServer`.
 //!
-//! `snapshot` and `restore` move whole trees; they want an `Authorization` header that may do everything to the
-//! root, and run once in a while only.
+//! `snapshot` and `restore` move whole trees, and run once in a while only. They want an `Authorization` header that
+//! may do everything to the root, and so does `handover`, which has another server lead.
 
 mod commands;
 mod json;
@@ -14,7 +14,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Extension, Path, Query as Parameters, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -25,7 +24,7 @@ use json::{Json, Object};
 use transfer::RateLimit;
 
 use super::four_letter::NOT_SERVING;
-use super::{Refusal, ServerView};
+use super::{NotHandedOver, Refusal, ServerView};
 use crate::metrics::Metrics;
 
 /// What all requests share.
@@ -88,32 +87,41 @@ async fn run(
     if command.needs_serving && !shared.view.is_serving() {
         return refusal(StatusCode::OK, &name, NOT_SERVING);
     }
-    let wanted = if matches!(command.run, Run::Restore) { Method::POST } else { Method::GET };
+    let wanted = command.run.method();
     if *call.method != wanted && !(wanted == Method::GET && *call.method == Method::HEAD) {
         let what = format!("{} is not how this command is asked for, but {wanted}", call.method);
         return refusal(StatusCode::METHOD_NOT_ALLOWED, &name, &what);
     }
     match command.run {
         Run::Answer(answer) => complete(StatusCode::OK, command, answer(&*shared.view, &query)),
-        Run::Snapshot | Run::Restore => transfer_tree(shared, command, &name, &query, &call, body).await,
+        privileged => {
+            if let Err(refused) = authorize(&shared, command, &name, &call) {
+                return *refused;
+            }
+            match privileged {
+                Run::Restore => transfer::restore(shared, command, body).await,
+                Run::HandOver => hand_over(shared, command).await,
+                // Only these letters, in any case, are true to Java.
+                _ => {
+                    let streaming =
+                        query.get("streaming").is_none_or(|text| text.eq_ignore_ascii_case("true"));
+                    transfer::snapshot(shared, command, streaming).await
+                }
+            }
+        }
     }
 }
 
-async fn transfer_tree(
-    shared: Arc<Shared>,
-    command: &'static Command,
-    name: &str,
-    query: &BTreeMap<String, String>,
-    call: &Call<'_>,
-    body: Body,
-) -> Response {
+/// Whether whoever asks may do everything to the root; else the answer.
+fn authorize(shared: &Shared, command: &Command, name: &str, call: &Call<'_>) -> Result<(), Box<Response>> {
+    let refuse = |status, error| Err(Box::new(refusal(status, name, error)));
     let Some(authorization) = call.headers.get(header::AUTHORIZATION) else {
-        return refusal(StatusCode::UNAUTHORIZED, name, "Auth info is missing for the command");
+        return refuse(StatusCode::UNAUTHORIZED, "Auth info is missing for the command");
     };
     let mut words = authorization.to_str().unwrap_or_default().split(' ');
     let (scheme, auth) = (words.next().unwrap_or_default(), words.next().map(str::as_bytes));
     if words.next().is_some() {
-        return refusal(StatusCode::UNAUTHORIZED, name, "Not authenticated");
+        return refuse(StatusCode::UNAUTHORIZED, "Not authenticated");
     }
     let refused = match shared.view.authorize(call.address, scheme, auth) {
         Ok(()) => None,
@@ -122,16 +130,25 @@ async fn transfer_tree(
     };
     if let Some((status, error)) = refused {
         tracing::warn!(peer = %call.address, command = command.names[0], scheme, error, "refused a command over http");
-        return refusal(status, name, error);
+        return refuse(status, error);
     }
     tracing::info!(peer = %call.address, command = command.names[0], "command over http");
-    if let Run::Restore = command.run {
-        transfer::restore(shared, command, body).await
-    } else {
-        // Only these letters, in any case, are true to Java.
-        let streaming = query.get("streaming").is_none_or(|text| text.eq_ignore_ascii_case("true"));
-        transfer::snapshot(shared, command, streaming).await
-    }
+    Ok(())
+}
+
+/// Has another server lead. A conflict where this one does not; unavailable where nobody else could.
+async fn hand_over(shared: Arc<Shared>, command: &Command) -> Response {
+    let view = Arc::clone(&shared.view);
+    let handed_over = tokio::task::spawn_blocking(move || view.hand_over()).await;
+    let (status, error) = match handed_over {
+        Ok(Ok(leader)) => {
+            return complete(StatusCode::OK, command, Object::default().with("leader_id", leader.0));
+        }
+        Ok(Err(why @ NotHandedOver::NotLeading)) => (StatusCode::CONFLICT, why.to_string()),
+        Ok(Err(why @ NotHandedOver::NoSuccessor)) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string()),
+        Err(broken) => (StatusCode::INTERNAL_SERVER_ERROR, broken.to_string()),
+    };
+    refusal(status, command.names[0], &error)
 }
 
 /// A command's fields, then its name, and an error unless there is one among the fields.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::config::ServerId;
 use crate::runtime::test_view::TestView;
 use crate::runtime::{FULL_VERSION, Http, ServerView};
 
@@ -141,7 +142,8 @@ fn the_index_links_to_every_command() {
     let (http, _view) = start("");
     let page = get(http.admin.unwrap(), "/commands");
     assert!(page.starts_with("<a href=\"/commands/configuration\">configuration</a>\n<br/>\n"), "{page}");
-    assert_eq!(page.lines().count(), 2 * 28);
+    let ours_alone = 1;
+    assert_eq!(page.lines().count(), 2 * (28 + ours_alone));
 }
 
 #[test]
@@ -200,6 +202,31 @@ fn a_restore_takes_the_posted_snapshot() {
     assert_eq!(status(&head), "200");
     assert_eq!(body, "{\n  \"last_zxid\" : 5,\n  \"command\" : \"restore\",\n  \"error\" : null\n}");
     assert_eq!(*view.restored.lock(), snapshot);
+}
+
+#[test]
+fn leadership_is_handed_over_for_those_who_may() {
+    let mut view = TestView::new(PORTS);
+    view.successor = Some(ServerId(3));
+    let shared: Arc<dyn ServerView> = Arc::new(view);
+    let http = Http::start(&shared).unwrap();
+    let at = http.admin.unwrap();
+    let post = |who: &str| ask(at, &format!("POST /commands/handover HTTP/1.1\r\n{who}"), b"");
+    assert_eq!(status(&post("").0), "401");
+    assert_eq!(status(&ask(at, "GET /commands/handover HTTP/1.1\r\n", b"").0), "405");
+    let (head, body) = post("Authorization: digest root:secret\r\n");
+    assert_eq!(status(&head), "200");
+    assert_eq!(body, "{\n  \"leader_id\" : 3,\n  \"command\" : \"handover\",\n  \"error\" : null\n}");
+}
+
+#[test]
+fn who_does_not_lead_has_nothing_to_hand_over() {
+    let (http, _view) = start("");
+    let who = "Authorization: digest root:secret\r\n";
+    let post = format!("POST /commands/ydld HTTP/1.1\r\n{who}");
+    let (head, body) = ask(http.admin.unwrap(), &post, b"");
+    assert_eq!(status(&head), "409");
+    assert!(body.contains("this server does not lead"), "{body}");
 }
 
 #[test]

@@ -5,8 +5,9 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jute::data::Id;
-use jute::proto::{ExistsRequest, SyncRequest};
+use jute::proto::{ExistsRequest, SetDataRequest, SyncRequest};
 use jute::{ErrorCode, Jute, Op};
 
 use super::{create, create_as, set_data};
@@ -344,6 +345,40 @@ fn a_leader_that_hands_over_loses_no_write_that_was_asked_for() {
     let own = world.moved(&own, new).unwrap();
     assert_eq!(answers(&world.ask(&own, [own.create(2, "/c")])), [(2, true)]);
     world.agreed();
+}
+
+#[test]
+fn a_leader_without_a_successor_in_time_goes_on_with_what_waited() {
+    let mut world = World::new(3, &[]);
+    let leader = world.elect();
+    let (own, other) = (world.client(leader), world.client(ONE));
+    world.run(leader, [own.create(1, "/a")]); // No acknowledgement gets through before the next settle.
+    world.run(leader, [Event::HandOver, own.create(2, "/b")]);
+    world.run(ONE, [other.create(1, "/c")]);
+    world.now.monotonic += Duration::from_secs(2);
+    world.run(leader, [Event::Tick, own.create(3, "/d")]);
+    assert_eq!(answers(&world.ask(&own, [])), [(1, true), (2, true), (3, true)]);
+    assert_eq!(answers(&world.take(ONE)), [(1, true)]);
+    assert!(world.servers[&leader].node.is_leader());
+    world.agreed();
+}
+
+#[test]
+fn too_much_that_waits_keeps_a_leader_in_office() {
+    let mut world = World::new(3, &[]);
+    let leader = world.elect();
+    let own = world.client(leader);
+    world.run(leader, [own.create(1, "/a")]);
+    let large = |cxid| {
+        let data = Bytes::from(vec![0; 1 << 20]);
+        let body = SetDataRequest { path: "/a".into(), data: Some(data), version: -1 };
+        Event::Write(own.request(cxid, Op::SetData, &body))
+    };
+    world.run(leader, [Event::HandOver]);
+    world.run(leader, (2..70).map(large));
+    assert!(world.servers[&leader].node.is_leader());
+    let answered = answers(&world.ask(&own, []));
+    assert_eq!(answered, (1..70).map(|cxid| (cxid, true)).collect::<Vec<_>>());
 }
 
 #[test]
