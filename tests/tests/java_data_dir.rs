@@ -157,7 +157,12 @@ fn zkserver_tool(arguments: &[&str]) -> Result<Finished> {
     Ok(finished)
 }
 
-fn export(server: &Service, compression: &str) -> Result<()> {
+/// A server that is stopped leaves what Java needs; for one that was killed, the tool writes it.
+fn hand_back(server: &mut Service, compression: &str) -> Result<()> {
+    if compression.is_empty() {
+        return server.stop();
+    }
+    server.kill()?;
     let data = server.dir().join("data").display().to_string();
     zkserver_tool(&["export", "--data-dir", &data, "--compression", compression]).map(drop)
 }
@@ -207,9 +212,7 @@ async fn there_and_back(compression: &str) -> Result<()> {
     ensure_equal(&by_ours, &copy(&server).await?).context("from ours to ours")?;
     load.round().await.context("load on ours, again")?;
     let by_ours = copy(&server).await?;
-    server.stop()?;
-
-    export(&server, compression)?;
+    hand_back(&mut server, compression)?;
     server.restart_as("java", peer::launch)?;
     ensure_equal(&by_ours, &copy(&server).await?).context("from ours to Java")?;
     ensure_digests_agree(&server)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::clock::Clock;
 use super::member::MemberWork;
@@ -13,6 +13,8 @@ use super::restore::SnapshotWork;
 use super::shared::Shared;
 use crate::metrics::Metrics;
 use crate::node::Event;
+use crate::storage::java_snapshot::Compression;
+use crate::storage::way_back::leave_snapshot;
 use crate::storage::{MemberDisk, OsDisk, RocksStore, SnapshotStore, SnapshotWriter, log_bytes_max, purge};
 use crate::zab::{DiskDone, Input, Zxid};
 
@@ -51,7 +53,7 @@ impl Snapshots {
         Self { shared, writer, metrics, flush_allowed: now, retry_due: None, purge_due, durable, member }
     }
 
-    /// Writes every cut that comes, until the sender has gone; then all is durable.
+    /// Writes every cut that comes, until the sender has gone; then all is durable, and a Java server could start here.
     pub(super) fn run(mut self, work: &Receiver<SnapshotWork>) {
         loop {
             match work.recv_timeout(self.pause()) {
@@ -83,6 +85,30 @@ impl Snapshots {
             self.purge_if_due(now);
         }
         self.flush();
+        if !self.writer.has_failed() {
+            self.leave_way_back();
+        }
+    }
+
+    /// A Java server writes its whole tree too, at each start.
+    fn leave_way_back(&mut self) {
+        if self.shared.is_disk_short() {
+            warn!("no snapshot is left for a Java server, for want of room: `zkserver export` writes one");
+            return;
+        }
+        let began = self.shared.clock.monotonic();
+        match leave_snapshot(&OsDisk, self.writer.store(), &self.shared.dirs(), Compression::None) {
+            Ok(Some(left)) => {
+                let took = self.shared.clock.monotonic().saturating_sub(began);
+                let path = left.path.display();
+                info!(%path, took_ms = took.as_millis(), "a Java server could go on from here");
+            }
+            Ok(None) => {}
+            Err(failure) => {
+                let failure: &dyn std::error::Error = &failure;
+                warn!(error = failure, "no snapshot is left for a Java server: `zkserver export` writes one");
+            }
+        }
     }
 
     /// What a member of an ensemble wants. Nobody waits for it when the node has gone.

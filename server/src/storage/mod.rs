@@ -9,7 +9,7 @@
 //! <dataDir>/version-2/menagerie/db/       the snapshot: a RocksDB database
 //! <dataDir>/version-2/menagerie/db.<zxid> snapshots set aside, sharing their files with it
 //! <dataDir>/version-2/menagerie/held-<n>  one that is being sent to a learner, likewise
-//! <dataDir>/version-2/snapshot.<zxid>     a Java server's snapshots: imported, or exported for one
+//! <dataDir>/version-2/snapshot.<zxid>     a Java server's snapshots: imported, or [left](way_back) for one
 //! <dataLogDir>/version-2/log.<zxid>       the log, in the files a Java server keeps too
 //! ```
 //!
@@ -31,6 +31,7 @@ pub mod snapshot;
 mod snapshot_source;
 pub mod snapshot_writer;
 pub mod txn_log;
+pub mod way_back;
 
 pub use data_dir::{DataDirs, DataLock};
 pub use disk::{Disk, DiskFile, OsDisk};

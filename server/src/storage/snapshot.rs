@@ -37,6 +37,9 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// The zxid of what is stored, safe or not; `None` while it is empty.
     fn written(&self) -> Option<Zxid>;
 
+    /// What is stored besides znodes, safe or not; `None` while the store is empty.
+    fn head(&self) -> Option<SnapshotHead>;
+
     /// About how many znodes are stored: what to make room for before [`SnapshotStore::load`].
     fn znodes_estimate(&self) -> usize;
 
@@ -196,6 +199,10 @@ impl SnapshotStore for MemoryStore {
 
     fn written(&self) -> Option<Zxid> {
         self.current.as_ref().map(|tree| tree.head.zxid)
+    }
+
+    fn head(&self) -> Option<SnapshotHead> {
+        self.current.as_ref().map(|tree| tree.head.clone())
     }
 
     fn znodes_estimate(&self) -> usize {

@@ -1,16 +1,17 @@
 //! From and to Java servers' directories, and removing old files.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::warn;
 
 use super::print;
 use crate::storage::error::{Error, Result};
-use crate::storage::java_snapshot::{Compression, snapshot_files, write_snapshot};
+use crate::storage::java_snapshot::{Compression, JavaSnapshotFile, snapshot_files, write_snapshot};
 use crate::storage::recovery::{load_java_snapshot, write_base};
 use crate::storage::txn_log::log_files;
+use crate::storage::way_back::leave_snapshot;
 use crate::storage::{
     DataDirs, Disk, OsDisk, RecoveryOptions, RocksStore, SnapshotHead, SnapshotStore, purge, recover,
 };
@@ -38,7 +39,8 @@ pub struct ImportOptions {
     pub dirs: DataDirs,
 }
 
-/// Writes the tree as of the last txn in the log to a snapshot that Java servers read.
+/// Writes a snapshot that Java servers read: beside the server's own files the stored tree, which the log goes on from,
+/// elsewhere the tree as of the last txn in the log.
 ///
 /// # Errors
 /// When the server is running, there is nothing to export, or the disk fails.
@@ -47,24 +49,24 @@ pub fn export(options: &ExportOptions, out: &mut dyn Write) -> Result<()> {
     let _lock = dirs.enter(&OsDisk, false)?;
     let mut store = RocksStore::open(&dirs.database())?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let mut recovered = recover(&disk, &mut store, dirs, &recovery_options())?;
+    let recovered = recover(&disk, &mut store, dirs, &recovery_options())?;
+    let nothing = || Error::refused(&dirs.snapshots(), "holds nothing to export");
     if recovered.maybe_lost {
-        return Err(Error::refused(&dirs.snapshots(), "holds nothing to export"));
+        return Err(nothing());
     }
-    // The database moves on to the same zxid: then it is not older than what is exported here.
-    store.write(&recovered.tree.take_cut())?;
-    store.flush()?;
-    let to = options.to.clone().unwrap_or_else(|| dirs.snapshots());
-    disk.create_dir_all(&to).map_err(|error| Error::refused(&to, error.to_string()))?;
-    let path = write_tree(&recovered.tree, &to, options.compression)?;
-    let (znodes, zxid) = (recovered.tree.znode_count(), recovered.tree.last_zxid());
-    print(out, format_args!("{znodes} znodes as of {zxid} written to {}\n", path.display()))
+    let exported = match &options.to {
+        None => leave_snapshot(&OsDisk, &store, dirs, options.compression)?.ok_or_else(nothing)?,
+        Some(to) => write_tree(&recovered.tree, to, options.compression)?,
+    };
+    let (path, zxid) = (exported.path.display(), exported.zxid);
+    print(out, format_args!("the tree as of {zxid} is written to {path}\n"))
 }
 
-fn write_tree(tree: &Tree, to: &std::path::Path, compression: Compression) -> Result<PathBuf> {
+fn write_tree(tree: &Tree, to: &Path, compression: Compression) -> Result<JavaSnapshotFile> {
+    OsDisk.create_dir_all(to).map_err(|error| Error::refused(to, error.to_string()))?;
     let head =
         SnapshotHead { zxid: tree.last_zxid(), digest: tree.digest(), sessions: tree.sessions().collect() };
-    write_snapshot(&OsDisk, to, compression, &head, &mut |sink| {
+    let path = write_snapshot(&OsDisk, to, compression, &head, &mut |sink| {
         let mut outcome = Ok(());
         tree.visit(|path, znode| {
             if outcome.is_ok() {
@@ -72,7 +74,8 @@ fn write_tree(tree: &Tree, to: &std::path::Path, compression: Compression) -> Re
             }
         });
         outcome
-    })
+    })?;
+    Ok(JavaSnapshotFile { zxid: head.zxid, path })
 }
 
 /// Brings what a Java server left into directories that are empty yet. (A server that is started in a Java

@@ -37,23 +37,40 @@ pub fn write_snapshot(
 ) -> Result<PathBuf> {
     let path = dir.join(snapshot_name(head.zxid, compression));
     let unfinished = dir.join("export.tmp");
-    let file = disk.create(&unfinished).during("create", &unfinished)?;
-    let stream = FileStream::new(&*file);
-    match compression {
-        Compression::None => write_file(stream, &path, head, walk).map(drop)?,
-        Compression::Gzip => {
-            let gzip = GzEncoder::new(stream, flate2::Compression::default());
-            write_file(gzip, &path, head, walk)?.finish().map(drop).during("write", &unfinished)?;
-        }
-        Compression::Snappy => {
-            let snappy = SnappyWriter::new(stream).during("write", &unfinished)?;
-            write_file(snappy, &path, head, walk)?.finish().during("write", &unfinished)?;
-        }
+    let written = write_unfinished(disk, &unfinished, &path, compression, head, walk);
+    if written.is_err() {
+        // It may be for want of room, of which this takes some.
+        let _ = disk.remove(&unfinished);
     }
-    file.sync().during("sync", &unfinished)?;
+    written?;
     disk.rename(&unfinished, &path).during("rename", &path)?;
     disk.sync_dir(dir).during("sync", dir)?;
     Ok(path)
+}
+
+/// Writes what is to be `path`, durably.
+fn write_unfinished(
+    disk: &dyn Disk,
+    unfinished: &Path,
+    path: &Path,
+    compression: Compression,
+    head: &SnapshotHead,
+    walk: &mut Walk<'_>,
+) -> Result<()> {
+    let file = disk.create(unfinished).during("create", unfinished)?;
+    let stream = FileStream::new(&*file);
+    match compression {
+        Compression::None => write_file(stream, path, head, walk).map(drop)?,
+        Compression::Gzip => {
+            let gzip = GzEncoder::new(stream, flate2::Compression::default());
+            write_file(gzip, path, head, walk)?.finish().map(drop).during("write", unfinished)?;
+        }
+        Compression::Snappy => {
+            let snappy = SnappyWriter::new(stream).during("write", unfinished)?;
+            write_file(snappy, path, head, walk)?.finish().during("write", unfinished)?;
+        }
+    }
+    file.sync().during("sync", unfinished)
 }
 
 /// Writes sessions, ACLs and znodes, and no more: what follows a SNAP. Errors of the stream name `path`. `acls`, if

@@ -217,6 +217,10 @@ impl SnapshotStore for RocksStore {
         self.written.as_ref().map(|head| head.zxid)
     }
 
+    fn head(&self) -> Option<SnapshotHead> {
+        self.written.clone()
+    }
+
     /// Counts a znode once for each sorted file that it stands in.
     fn znodes_estimate(&self) -> usize {
         let Ok(db) = self.db() else {
