@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 
 scripts/install-build-deps.sh
 scripts/install-test-peers.sh
-exec cargo test --release --locked -p tests --test ensemble_replacement -- --include-ignored --nocapture ours
+exec cargo test --release --locked -p tests --test ensemble_replacement -- --nocapture ours
