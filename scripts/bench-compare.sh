@@ -4,19 +4,23 @@
 # Markdown, each ratio beside its budget.
 #
 #   scripts/bench-compare.sh [--quick] [--dir DIRECTORY] [--only cells|memory|watches]
+#   scripts/bench-compare.sh --ensemble [--quick] [--dir DIRECTORY] [--only cells|failover]
 #
-# Takes about ten minutes, with --quick about three. DIRECTORY, where all data goes, should be on the disk in question.
+# With --ensemble, three servers of each kind are measured rather than one. Takes about ten minutes, with --quick about
+# three. DIRECTORY, where all data goes, should be on the disk in question.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
 
 rounds=5 seconds=2 znodes=1000000 sessions=10000 rate_seconds=20 only=all dir='' took=''
+parts=(cells watches memory)
 while [ $# -gt 0 ]; do
     case "$1" in
         --quick) rounds=3 seconds=1 znodes=200000 sessions=2000 rate_seconds=5 ;;
         --dir) dir=$2; shift ;;
         --only) only=$2; shift ;;
-        *) echo "Usage: $0 [--quick] [--dir DIRECTORY] [--only cells|memory|watches]" >&2; exit 2 ;;
+        --ensemble) parts=(ensemble_cells failover) ;;
+        *) echo "Usage: $0 [--ensemble] [--quick] [--dir DIRECTORY] [--only PART]" >&2; exit 2 ;;
     esac
     shift
 done
@@ -188,8 +192,11 @@ watches() {
 
 ulimit -n "$(ulimit -Hn)"
 echo "$(nproc) cores, $rounds rounds of $seconds s, medians; data in $work"
-for part in cells watches memory; do
-    [ "$only" = all ] || [ "$only" = "$part" ] || continue
+if [ "${parts[0]}" = ensemble_cells ]; then
+    . scripts/bench-ensemble.sh
+fi
+for part in "${parts[@]}"; do
+    [ "$only" = all ] || [ "$only" = "${part#ensemble_}" ] || continue
     echo
     "$part"
 done
