@@ -8,7 +8,7 @@ use server::config::{Config, Member, Role, ServerId};
 use server::storage::Epochs;
 use server::zab::{
     DiskDone, DiskWork, Epoch, History, Input, LinkId, LinkWork, Notification, Output, Packet, Peer,
-    PeerConfig, PeerState, Quorum, Told, Vote, Zxid,
+    PeerConfig, PeerState, Quorum, Recipients, Told, Vote, Zxid,
 };
 
 /// Where the peer's learner dialed in.
@@ -131,6 +131,18 @@ impl Alone {
     fn sent(&self) -> Vec<Packet> {
         let packets = self.out.iter().filter_map(|output| match output {
             Output::Link(LinkWork::Send { packet, .. }) => Some(packet.clone()),
+            _ => None,
+        });
+        packets.filter(|packet| !matches!(packet, Packet::Ping { .. })).collect()
+    }
+
+    fn sent_to(&self, link: LinkId) -> Vec<Packet> {
+        let is_meant = |to: &Recipients| match to {
+            Recipients::One(one) => *one == link,
+            Recipients::Many(many) => many.contains(&link),
+        };
+        let packets = self.out.iter().filter_map(|output| match output {
+            Output::Link(LinkWork::Send { to, packet }) if is_meant(to) => Some(packet.clone()),
             _ => None,
         });
         packets.filter(|packet| !matches!(packet, Packet::Ping { .. })).collect()
@@ -273,6 +285,30 @@ fn who_could_not_cut_its_log_does_not_deny_it_to_a_leader_that_counts_on_it() {
         assert_eq!(follower.sent(), [answer]);
         follower.step(Input::LinkDown(link));
     }
+}
+
+/// Phase 2. ZooKeeper's learners up to 3.8 fail at a commit there, if nothing was proposed since NEWLEADER.
+#[test]
+fn nobody_hears_of_a_commit_between_newleader_and_uptodate() {
+    const JOINING: LinkId = LinkId::Learner(2);
+    let mut leader = Alone::serving_leader();
+    leader.propose(zxid(5, 1));
+    leader.disk(DiskDone::Persisted(zxid(5, 1)));
+    leader.visited_by(2, JOINING, 5);
+    leader.packet(JOINING, Packet::AckEpoch { last: zxid(4, 7), current: Some(Epoch(4)) });
+    let sent = leader.sent();
+    assert!(
+        matches!(sent[..], [Packet::Diff(_), Packet::Proposal { .. }, Packet::NewLeader { .. }]),
+        "{sent:?}"
+    );
+
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 1)));
+    assert_eq!(leader.committed(), Some(zxid(5, 1)));
+    assert_eq!(leader.sent_to(LEARNER), [Packet::Commit(zxid(5, 1))]);
+    assert_eq!(leader.sent_to(JOINING), []);
+
+    leader.packet(JOINING, Packet::Ack(zxid(5, 0)));
+    assert_eq!(leader.sent_to(JOINING), [Packet::UpToDate, Packet::Commit(zxid(5, 1))]);
 }
 
 /// Phase 3, broadcast.

@@ -105,7 +105,7 @@ impl Peer {
         };
         let mut last = None;
         while let Some((zxid, record)) = self.tail.pop_front_if(|(zxid, _)| *zxid <= committed) {
-            send_to_all(&leading.followers, || Packet::Commit(zxid), out);
+            leading.tell_committed(zxid, out);
             send_to_all(&leading.observers, || Packet::Inform { zxid, record: record.clone() }, out);
             while let Some((_, link)) = leading.syncs.pop_front_if(|(last, _)| *last <= zxid) {
                 if leading.learners.contains_key(&link) {
@@ -212,5 +212,15 @@ impl Leading {
             .filter(|(_, learner)| hangs(learner.owing_since))
             .map(|(link, _)| *link)
             .collect()
+    }
+
+    /// Tells followers that `zxid` is committed; those that are not in step yet will be told.
+    fn tell_committed(&mut self, zxid: Zxid, out: &mut Vec<Output>) {
+        send_to_all(&self.followers_in_step, || Packet::Commit(zxid), out);
+        if self.followers_in_step.len() < self.followers.len() {
+            let is_waiting = |learner: &&mut Learner| !learner.is_observer && learner.stage == Stage::Sent;
+            let waiting = self.learners.values_mut().filter(is_waiting);
+            waiting.for_each(|learner| learner.commits_held.push(zxid));
+        }
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Leading {
     pub(super) learners: BTreeMap<LinkId, Learner>,
     /// Followers who get proposals.
     pub(super) followers: Arc<[LinkId]>,
+    /// Those of them who get commits, too.
+    pub(super) followers_in_step: Arc<[LinkId]>,
     /// Observers who get what is committed.
     pub(super) observers: Arc<[LinkId]>,
     /// Whose syncs are answered once this txn is committed.
@@ -64,6 +66,10 @@ pub(super) struct Learner {
     pub(super) stage: Stage,
     /// When the last packet came.
     pub(super) heard: Duration,
+    /// What was committed since NEWLEADER was sent, in order: told once that is acknowledged. A Java learner up to 3.8
+    /// has forgotten by NEWLEADER which proposals came before it, and fails at their commits until UPTODATE
+    /// (ZOOKEEPER-4394).
+    pub(super) commits_held: Vec<Zxid>,
     /// The last proposal that it acknowledged.
     pub(super) acked: Zxid,
     /// Since when it owes an acknowledgement, and makes no progress.
@@ -102,8 +108,9 @@ impl Leading {
         accepted: Epoch,
         now: Duration,
     ) {
-        let (stage, acked, owing_since) = (Stage::Greeted, Zxid::ZERO, None);
-        let learner = Learner { server, is_observer, accepted, stage, heard: now, acked, owing_since };
+        let (stage, commits_held, acked, owing_since) = (Stage::Greeted, Vec::new(), Zxid::ZERO, None);
+        let learner =
+            Learner { server, is_observer, accepted, stage, heard: now, commits_held, acked, owing_since };
         self.learners.insert(link, learner);
     }
 
@@ -127,11 +134,13 @@ impl Leading {
 
     /// Who gets proposals, and who gets what is committed: all that were sent our history.
     pub(super) fn list_recipients(&mut self) {
-        let sent = || {
-            self.learners.iter().filter(|(_, learner)| matches!(learner.stage, Stage::Sent | Stage::InStep))
+        let links = |is_meant: fn(&Learner) -> bool| -> Arc<[LinkId]> {
+            self.learners.iter().filter(|(_, learner)| is_meant(learner)).map(|(link, _)| *link).collect()
         };
-        let observers = sent().filter(|(_, learner)| learner.is_observer).map(|(link, _)| *link).collect();
-        self.followers = sent().filter(|(_, learner)| !learner.is_observer).map(|(link, _)| *link).collect();
+        let observers = links(|learner| learner.is_observer && learner.was_sent_history());
+        let followers_in_step = links(|learner| !learner.is_observer && learner.stage == Stage::InStep);
+        self.followers = links(|learner| !learner.is_observer && learner.was_sent_history());
+        self.followers_in_step = followers_in_step;
         self.observers = observers;
     }
 
@@ -146,6 +155,10 @@ impl Leading {
 }
 
 impl Learner {
+    fn was_sent_history(&self) -> bool {
+        matches!(self.stage, Stage::Sent | Stage::InStep)
+    }
+
     pub(super) fn has_promised(&self) -> bool {
         match self.stage {
             Stage::Greeted | Stage::Invited => false,
@@ -171,6 +184,7 @@ impl Peer {
             own_history: (self.promises.current, self.log.logged),
             learners: BTreeMap::new(),
             followers: Arc::new([]),
+            followers_in_step: Arc::new([]),
             observers: Arc::new([]),
             syncs: VecDeque::new(),
             due: now + self.config.init_limit,

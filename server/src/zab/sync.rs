@@ -182,10 +182,13 @@ impl Peer {
             return;
         };
         learner.stage = Stage::InStep;
+        let commits_held = std::mem::take(&mut learner.commits_held);
         learner.owing_since = (!self.tail.is_empty() && !learner.is_observer).then_some(now);
         info!(server = %learner.server, "a learner is in step");
+        leading.list_recipients();
         if leading.phase == LeaderPhase::Serving {
             out.push(send(link, Packet::UpToDate));
+            out.extend(commits_held.into_iter().map(|zxid| send(link, Packet::Commit(zxid))));
             self.try_commit(out);
         } else {
             self.count_synced(out);
