@@ -35,6 +35,9 @@ pub(super) struct Member {
     decoded: Option<Txn>,
     /// Whose tree the input in hand is about.
     tree_from: Option<LinkId>,
+    /// The tree came from a Java leader, who went on changing it while it was sent: it is not the tree as of any zxid
+    /// before all is applied that was committed until this server was in step.
+    pub(super) is_tree_fuzzy: bool,
     /// The role is new: it begins once all that is committed is applied.
     pub(super) begins: bool,
     /// What it served its clients as until now: they go once they have the answers to all that is committed.
@@ -72,6 +75,7 @@ impl Member {
             scratch: Vec::new(),
             decoded: None,
             tree_from: None,
+            is_tree_fuzzy: false,
             begins: false,
             parts_as: None,
             now,
@@ -242,7 +246,9 @@ impl Node {
             }
             Told::Adopt(zxid) => {
                 self.carry_on_from(zxid);
-                let from = self.member().tree_from;
+                let member = self.member();
+                member.is_tree_fuzzy = true;
+                let from = member.tree_from;
                 out.push(Action::Adopt { zxid, from });
             }
             Told::Requested { .. } if self.must_hold_back() => self.hold_back_request(told),
@@ -343,6 +349,7 @@ impl Node {
     }
 
     fn on_reloaded(&mut self, tree: &Tree) {
+        self.member().is_tree_fuzzy = false;
         self.carry_on_from(tree.last_zxid());
     }
 
@@ -363,6 +370,7 @@ impl Node {
             return;
         }
         let (role, now) = (member.role, member.now);
+        member.is_tree_fuzzy = false;
         if self.applied != self.committed {
             warn!(applied = %self.applied, committed = %self.committed, "committed txns are missing");
         }
