@@ -16,7 +16,7 @@ use crate::node::Event;
 use crate::storage::java_snapshot::Compression;
 use crate::storage::way_back::leave_snapshot;
 use crate::storage::{MemberDisk, OsDisk, RocksStore, SnapshotStore, SnapshotWriter, log_bytes_max, purge};
-use crate::zab::{DiskDone, Input, Zxid};
+use crate::zab::{DiskDone, Input, Trace, Zxid};
 
 /// When there is nothing to wait for but the next cut.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
@@ -133,7 +133,12 @@ impl Snapshots {
             MemberWork::Trace { link, zxid, upto } => {
                 let factor = self.shared.config.storage.snapshot_size_factor;
                 let bytes_max = log_bytes_max(&self.shared.tree.read(), factor);
-                let trace = disk.trace(&self.writer, zxid, upto, bytes_max);
+                let may_use_log = factor >= 0.0;
+                let trace = if may_use_log {
+                    disk.trace(&self.writer, zxid, upto, bytes_max)
+                } else {
+                    Ok(Trace::OutOfReach)
+                };
                 trace.map(|trace| Some(DiskDone::Traced { link, trace }))
             }
             MemberWork::Hold { link } => disk.hold(&mut self.writer).map(|held| {
