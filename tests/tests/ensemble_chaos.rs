@@ -63,21 +63,28 @@ fn five_of_ours_keep_what_they_acknowledged() -> Result<()> {
 }
 
 #[test]
-#[ignore = "ours cannot join yet"]
 fn one_of_ours_among_javas_keeps_what_they_acknowledged() -> Result<()> {
     chaos("OJJ")
 }
 
 #[test]
-#[ignore = "ours cannot join yet"]
 fn one_of_javas_among_ours_keeps_what_they_acknowledged() -> Result<()> {
     chaos("OOJ")
 }
 
 #[test]
-#[ignore = "ours cannot join yet"]
 fn one_of_ours_that_leads_javas_keeps_what_they_acknowledged() -> Result<()> {
     chaos("JJO")
+}
+
+#[test]
+fn two_of_ours_among_five_keep_what_they_acknowledged() -> Result<()> {
+    chaos("OOJJJ")
+}
+
+#[test]
+fn two_of_javas_among_five_keep_what_they_acknowledged() -> Result<()> {
+    chaos("JJOOO")
 }
 
 fn chaos(composition: &str) -> Result<()> {

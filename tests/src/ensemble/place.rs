@@ -5,9 +5,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use server::storage::{Disk, OsDisk, TxnLogReader};
+use server::zab::Zxid;
 
 use super::Id;
 use crate::process::Process;
@@ -191,8 +194,37 @@ impl Place {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// What all programs that ever had it logged.
+    #[must_use]
+    pub fn all_logs(&self) -> String {
+        let lives = (1..=self.lives).map(|life| fs::read_to_string(self.log_file_of(life)));
+        lives.map(Result::unwrap_or_default).collect()
+    }
+
     fn log_file(&self) -> PathBuf {
-        self.dir.join(format!("server-{}.log", self.lives))
+        self.log_file_of(self.lives)
+    }
+
+    fn log_file_of(&self, life: u32) -> PathBuf {
+        self.dir.join(format!("server-{life}.log"))
+    }
+
+    /// Whether its txn log goes back somewhere: a Java server up to 3.8 whose sync failed half-way writes down twice what
+    /// it is sent twice, and applies it twice at its next start (ZOOKEEPER-4394).
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn has_logged_twice(&self) -> Result<bool> {
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let mut log = TxnLogReader::open(disk, &self.data().join("version-2"), Zxid::ZERO)?;
+        let mut last = Zxid::ZERO;
+        while let Some(record) = log.next_record()? {
+            if record.zxid <= last {
+                return Ok(true);
+            }
+            last = record.zxid;
+        }
+        Ok(false)
     }
 
     /// Another program has it from the next start on.
