@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests run real processes and wait for them with deadlines")]
 
+pub mod alone;
 pub mod capture;
 pub mod chaos;
 pub mod crash;
