@@ -24,6 +24,7 @@ pub mod scripted;
 pub mod service;
 pub mod shell;
 pub mod sim;
+pub mod small_disk;
 pub mod terminal;
 pub mod transcript;
 pub mod tree_copy;
