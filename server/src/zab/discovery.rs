@@ -12,7 +12,7 @@ use super::packet::{PROTOCOL, Packet};
 use super::{Epoch, LinkId, Peer, State, VISITORS_MAX, Violation, Zxid};
 use crate::config::ServerId;
 
-/// A promise beyond this one is a lie: no ensemble has held so many elections, and it would leave no epoch to propose.
+/// An epoch beyond this one is a lie: no ensemble has held so many elections, and it would leave none to propose.
 const EPOCH_MAX: Epoch = Epoch(i32::MAX.cast_unsigned() - 1);
 
 /// A learner who dialed while it is not known who leads.
@@ -122,13 +122,22 @@ impl Peer {
         for (link, visitor) in introduced {
             let Some(Greeting { server, is_observer, accepted }) = visitor.greeting else { continue };
             if server == self.config.me {
+                out.push(close(link, Some(Violation::OwnId(server))));
+                continue;
+            }
+            if let Some(foreign) = leading.foreign_history(server) {
+                out.push(close(link, Some(foreign)));
+                continue;
+            }
+            // It may have lost its first link, and this server has not noticed. But of two with one id, the first stays:
+            // else they would drive each other out for ever.
+            if leading.has_heard_from(server, now, self.config.tick) {
                 out.push(close(link, Some(Violation::Duplicate(server))));
                 continue;
             }
-            // A learner that comes again has lost its first link, whether we have noticed or not.
             let gone: Vec<_> = leading.links_of(server).collect();
             for old in gone {
-                out.push(close(old, Some(Violation::Duplicate(server))));
+                out.push(close(old, Some(Violation::Silent)));
                 leading.remove(old, out);
             }
             debug!(%server, is_observer, accepted = accepted.0, "a learner came");
@@ -247,6 +256,16 @@ impl Peer {
 }
 
 impl Leading {
+    /// Another ensemble's data must not depose a leader that serves, and be elected instead.
+    ///
+    /// A voter of this ensemble may have promised a newer epoch, but cannot have had a history in it: a quorum would
+    /// have promised it too, and left this leader.
+    fn foreign_history(&self, server: ServerId) -> Option<Violation> {
+        let theirs = *self.histories.get(&server)?;
+        let is_foreign = self.phase == LeaderPhase::Serving && theirs > self.epoch;
+        is_foreign.then_some(Violation::ForeignHistory { server, theirs, ours: self.epoch })
+    }
+
     /// LEADERINFO, to a learner that has introduced itself.
     fn invite(&mut self, link: LinkId, out: &mut Vec<Output>) {
         if let Some(learner) = self.learners.get_mut(&link)
@@ -290,6 +309,9 @@ impl Peer {
         };
         if epoch < promised {
             return Err(Violation::OldEpoch { proposed: epoch, accepted: promised });
+        }
+        if epoch > EPOCH_MAX {
+            return Err(Violation::AbsurdEpoch(epoch)); // Having promised it, this server could follow nobody else.
         }
         learning.epoch = epoch;
         if epoch <= accepted {

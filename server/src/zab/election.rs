@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::notification::{Notification, PeerState, Vote};
 use super::output::{LinkWork, Output};
@@ -17,6 +17,9 @@ use crate::config::ServerId;
 /// A quorum agrees, but not everybody was heard: so long we wait for a better vote. Java waits for 200 ms, which is
 /// most of the time for which a dead leader's clients wait.
 const FINALIZE_WAIT: Duration = Duration::from_millis(20);
+
+/// No ensemble has held so many elections: a round beyond is no round, and there would be none after it.
+const ROUND_MAX: i64 = i64::MAX / 2;
 
 /// What a server said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +137,10 @@ impl Peer {
             if heard.state == PeerState::Looking {
                 self.answer_seeker(election, from, out);
             }
+            return None;
+        }
+        if heard.round > ROUND_MAX {
+            warn!(%from, round = heard.round, "a vote in a round that no election has reached");
             return None;
         }
         if !self.config.quorum.is_voter(heard.vote.leader) {

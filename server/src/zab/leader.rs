@@ -25,6 +25,8 @@ pub(super) struct Leading {
     pub(super) own_history: (Epoch, Zxid),
     /// Everybody who dialed and said who they are.
     pub(super) learners: BTreeMap<LinkId, Learner>,
+    /// The epochs of the voters' histories, as they say when they look for a leader.
+    pub(super) histories: BTreeMap<ServerId, Epoch>,
     /// Followers who get proposals.
     pub(super) followers: Arc<[LinkId]>,
     /// Those of them who get commits, too.
@@ -118,6 +120,11 @@ impl Leading {
         self.learners.iter().filter(move |(_, learner)| learner.server == server).map(|(link, _)| *link)
     }
 
+    /// Within `limit`, that is: it is asked twice a tick.
+    pub(super) fn has_heard_from(&self, server: ServerId, now: Duration, limit: Duration) -> bool {
+        self.learners.values().any(|learner| learner.server == server && now < learner.heard + limit)
+    }
+
     /// A link is gone.
     pub(super) fn remove(&mut self, link: LinkId, out: &mut Vec<Output>) {
         if self.learners.remove(&link).is_some() {
@@ -183,6 +190,7 @@ impl Peer {
             phase: LeaderPhase::Gathering,
             own_history: (self.promises.current, self.log.logged),
             learners: BTreeMap::new(),
+            histories: BTreeMap::new(),
             followers: Arc::new([]),
             followers_in_step: Arc::new([]),
             observers: Arc::new([]),

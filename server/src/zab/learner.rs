@@ -115,7 +115,8 @@ impl Peer {
             epoch: Epoch(0),
             dials: 1,
             redial_at: None,
-            silent_at: now + self.config.init_limit,
+            // Who cannot be reached cannot lead, however long catching up may take.
+            silent_at: now + self.config.sync_limit.min(self.config.init_limit),
             deferred: VecDeque::new(),
             claims_nothing: false,
             baseline: Zxid::ZERO,

@@ -275,10 +275,16 @@ impl Peer {
                 self.state = State::Looking(election);
                 self.take_office(elected, now, out);
             }
-            State::Leading(leading) => {
+            State::Leading(mut leading) => {
+                if heard.state == PeerState::Looking
+                    && heard.vote.leader == from
+                    && self.config.quorum.is_voter(from)
+                {
+                    leading.histories.insert(from, heard.vote.peer_epoch);
+                }
+                let elected = leading.elected;
                 self.state = State::Leading(leading);
-                let State::Leading(leading) = &self.state else { return };
-                self.on_vote_in_office(from, heard, leading.elected, out);
+                self.on_vote_in_office(from, heard, elected, out);
             }
             State::Learning(learning) => {
                 self.state = State::Learning(learning);

@@ -31,9 +31,11 @@ impl Peer {
         }
         leading.due = now + self.config.tick / 2;
         let mut dead = leading.hanging(self.config.sync_limit, now);
+        // Less patient than the learners, who leave after `syncLimit`: when they follow somebody else, this server must not
+        // think any more that it leads, and answer their syncs.
+        let sync_limit = self.config.sync_limit.saturating_sub(self.config.tick / 2).max(self.config.tick);
         for (link, learner) in &leading.learners {
-            let limit =
-                if learner.stage == Stage::InStep { self.config.sync_limit } else { self.config.init_limit };
+            let limit = if learner.stage == Stage::InStep { sync_limit } else { self.config.init_limit };
             if learner.heard + limit <= now && !dead.contains(link) {
                 dead.push(*link);
             }
@@ -62,6 +64,9 @@ impl Peer {
     pub(super) fn on_learner_lost(&mut self, link: LinkId, out: &mut Vec<Output>) {
         if let State::Leading(leading) = &mut self.state {
             leading.remove(link, out);
+            if leading.phase == LeaderPhase::Serving {
+                leading.due = Duration::ZERO; // It may have been the last one of the quorum.
+            }
         }
     }
 

@@ -25,9 +25,22 @@ pub enum Violation {
         /// By this server.
         accepted: Epoch,
     },
-    /// A learner claims to have promised an epoch that nobody can have reached.
-    #[error("epoch {0:?} cannot have been promised")]
+    /// An epoch that nobody can have reached.
+    #[error("epoch {0:?} cannot have been reached")]
     AbsurdEpoch(Epoch),
+    /// A learner has a history that cannot be this ensemble's: its epoch is one that no quorum of it has had.
+    #[error(
+        "server {server} has a history of epoch {theirs:?}, which this ensemble has not reached in epoch {ours:?}: \
+             check whose data it has"
+    )]
+    ForeignHistory {
+        /// Who.
+        server: ServerId,
+        /// Its `currentEpoch`.
+        theirs: Epoch,
+        /// The leader's.
+        ours: Epoch,
+    },
     /// A txn does not follow the one before it.
     #[error("txn {found} after {last}")]
     Gap {
@@ -62,9 +75,14 @@ pub enum Violation {
         /// Ours.
         ours: i64,
     },
-    /// A second link of a learner that has one.
-    #[error("server {0} has another link")]
+    /// A second link of a learner whose first one works.
+    #[error(
+        "server {0} is here already, on a link that works: do two servers have this id? check their myid"
+    )]
     Duplicate(ServerId),
+    /// A learner with the leader's own id.
+    #[error("a learner says that it is server {0}, which is this one: check both their myid")]
+    OwnId(ServerId),
     /// A learner that does not speak ZAB 1.0.
     #[error("protocol version {0:#x} is not supported")]
     Version(i32),
