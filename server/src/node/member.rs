@@ -374,8 +374,10 @@ impl Node {
         if self.applied != self.committed {
             warn!(applied = %self.applied, committed = %self.committed, "committed txns are missing");
         }
-        if role == Role::Leader {
-            self.take_office(tree, now);
+        match role {
+            Role::Leader => self.take_office(tree, now),
+            // The tree may have come from the leader, with sessions that this server opened before its clock was set back.
+            _ => tree.sessions().for_each(|(session, _)| self.sessions.avoid(session)),
         }
     }
 }

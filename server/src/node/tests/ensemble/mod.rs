@@ -1,5 +1,6 @@
 //! Several nodes with their peers, in memory.
 
+mod hostile;
 mod world;
 
 use std::sync::Arc;
@@ -229,6 +230,40 @@ fn a_session_lives_while_its_learner_hears_from_it_and_expires_afterwards() {
     world.pass(Duration::from_secs(20));
     assert!(matches!(world.take(ONE)[..], [Delivery::Close { .. }]));
     assert!(world.moved(&client, TWO).is_none());
+}
+
+#[test]
+fn clocks_that_jump_by_hours_expire_nobody_and_hold_up_nothing() {
+    let mut world = World::new(3, &[]);
+    let leader = world.elect();
+    let clients = [world.client(leader), world.client(ONE)];
+    for (xid, jump) in (1..).zip([36_000_000, -72_000_000, 36_000_000]) {
+        world.now.wall_ms += jump;
+        world.pass(Duration::from_secs(3));
+        for (client, path) in clients.iter().zip(["/a", "/b"]) {
+            let write = client.create(xid, &format!("{path}{xid}"));
+            assert_eq!(answers(&world.ask(client, [write])), [(xid, true)]);
+        }
+    }
+    assert!(world.servers[&leader].node.is_leader());
+    world.agreed();
+}
+
+#[test]
+fn after_its_clock_was_set_back_a_server_without_its_disk_opens_no_session_twice() {
+    let mut world = World::new(3, &[]);
+    world.elect();
+    world.now.wall_ms += 3_600_000;
+    world.lose(ONE);
+    world.start(ONE);
+    world.elect();
+    let before = world.client(ONE);
+    world.now.wall_ms -= 3_600_000;
+    world.lose(ONE);
+    world.start(ONE);
+    world.elect();
+    assert_ne!(world.client(ONE).session, before.session);
+    world.agreed();
 }
 
 #[test]

@@ -150,6 +150,12 @@ impl World {
         }
     }
 
+    /// The same, and its disk is gone.
+    pub(super) fn lose(&mut self, id: ServerId) {
+        self.kill(id);
+        self.disks.remove(&id);
+    }
+
     fn cut(&mut self, id: ServerId, link: LinkId) {
         if let Some((other, its_end)) = self.links.remove(&(id, link)) {
             self.links.remove(&(other, its_end));
@@ -385,6 +391,11 @@ impl World {
 
     pub(super) fn everybody() -> Arc<[Id]> {
         [Id::new("ip", "127.0.0.1")].into()
+    }
+
+    /// Followers' ends of their links.
+    pub(super) fn links_to_leaders(&self) -> Vec<(ServerId, LinkId)> {
+        self.links.keys().filter(|(_, link)| matches!(link, LinkId::Leader(_))).copied().collect()
     }
 
     /// Where everybody has the same tree: its last zxid.
