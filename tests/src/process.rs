@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// However long the whole machine stands still between two polls, no more counts as waiting.
+const STANDSTILL_MAX: Duration = Duration::from_secs(1);
+
 /// Polls `condition` until it holds or `limit` has passed, and tells which.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
+    let (mut waited, mut polled) = (Duration::ZERO, Instant::now());
     while !condition() {
-        if Instant::now() >= deadline {
+        if waited >= limit {
             return false;
         }
         thread::sleep(Duration::from_millis(10));
+        waited += polled.elapsed().min(STANDSTILL_MAX);
+        polled = Instant::now();
     }
     true
 }

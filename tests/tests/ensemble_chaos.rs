@@ -119,10 +119,10 @@ fn round(ensemble: &mut Ensemble, fault: Fault, settings: Settings) -> Result<()
     let victims = struck.victims().to_vec();
     if fault.spares_a_quorum() {
         struck.wait_until_others_serve(ensemble)?;
-        load.progress(WRITES, "without the one that is struck")?;
+        load.progress(WRITES, "without the one that is struck").with_context(|| ensemble.logs())?;
     }
     struck.mend(ensemble)?;
-    load.progress(WRITES / 4, "after all is mended")?;
+    load.progress(WRITES / 4, "after all is mended").with_context(|| ensemble.logs())?;
     let gap = load.longest_gap();
     let outcome = load.stop()?;
     let ended = began.elapsed();
