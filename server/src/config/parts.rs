@@ -201,7 +201,7 @@ impl Storage {
             commit_log_txns: source.count("commitLogCount", 500, 0)?,
             snapshot_size_factor: match source.text("snapshotSizeFactor") {
                 // Negative: never send log in place of a snapshot.
-                Some(text) if text.starts_with('-') => 0.0,
+                Some(text) if text.starts_with('-') => -1.0,
                 _ => source.fraction("snapshotSizeFactor", 0.33)?,
             },
             force_sync: source.yes("forceSync", true)?,
