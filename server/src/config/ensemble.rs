@@ -110,8 +110,6 @@ pub struct Ensemble {
     pub leader_serves: bool,
     /// Observers write a log and snapshots too.
     pub observers_persist: bool,
-    /// Observers may hang on this port of any follower.
-    pub observer_master_port: Option<u16>,
     /// Listen for peers on all addresses rather than on the own `server.N`'s.
     pub listen_on_all_addresses: bool,
     /// Several addresses a server are allowed.
@@ -227,7 +225,6 @@ impl Ensemble {
             peer_type: source.choice("peerType", Role::Participant, &ROLES)?,
             leader_serves: source.yes("leaderServes", true)?,
             observers_persist: source.flag("syncEnabled", true)?,
-            observer_master_port: source.port("observerMasterPort", 0)?.filter(|&port| port > 0),
             listen_on_all_addresses: source.flag("quorumListenOnAllIPs", false)?,
             multi_address,
             connect_timeout: source.millis("cnxTimeout", 5000, 1)?,

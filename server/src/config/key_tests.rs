@@ -147,7 +147,7 @@ const KEYS: &[(&str, &str, &str, Then)] = &[
     ("watchManagerName", "WatchManagerOptimized", "", Warns),
     ("maxResponseCacheSize", "0", "", Warns),
     ("maxGetChildrenResponseCacheSize", "0", "", Warns),
-    ("observerMasterPort", "2191", "x", Works),
+    ("observerMasterPort", "2191", "", Warns),
     ("oraclePath", "/o", "", Warns),
     ("group.1", "1", "", Works),
     ("jvm.pause.monitor", "true", "", Warns),
