@@ -123,6 +123,12 @@ impl Node {
                 }
                 return;
             }
+            Work::EndLocal(session) => {
+                if let Some(origin) = origin {
+                    self.finish_local(session, origin, out);
+                }
+                return;
+            }
             Work::Sync(path) => origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path))),
             Work::Refuse(error) => origin.map(|origin| origin.refuse(self.applied, error)),
             Work::Unknown => origin.map(Origin::turn_away),
@@ -216,7 +222,14 @@ impl Node {
     ) {
         if let Some(Origin { connection, .. }) = origin {
             let password = password_of(session);
-            out.push(Action::Deliver(Delivery::Connected { connection, session, timeout_ms, password }));
+            let is_read_only = false;
+            out.push(Action::Deliver(Delivery::Connected {
+                connection,
+                session,
+                timeout_ms,
+                password,
+                is_read_only,
+            }));
         }
     }
 

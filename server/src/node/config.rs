@@ -21,6 +21,12 @@ pub struct NodeConfig {
     pub extended_types: bool,
     /// `digest.enabled`: txns carry the digest of the tree after them.
     pub digests: bool,
+    /// `localSessionsEnabled`: a new session is known to its server only.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`: until it makes an ephemeral znode.
+    pub local_upgrades: bool,
+    /// `readonlymode.enabled`: without a leader for so long, reads are served to clients who accept that.
+    pub read_only_after: Option<Duration>,
     /// `enforceQuota`: hard limits are kept.
     pub enforce_quota: bool,
     /// `reconfigEnabled`.
@@ -69,6 +75,9 @@ impl Default for NodeConfig {
             schemes: Arc::default(),
             extended_types: false,
             digests: true,
+            local_sessions: false,
+            local_upgrades: false,
+            read_only_after: None,
             enforce_quota: false,
             reconfig: false,
             list_closed_paths: true,

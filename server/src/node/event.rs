@@ -171,6 +171,8 @@ pub enum Delivery {
         timeout_ms: i32,
         /// What to bring next time.
         password: [u8; 16],
+        /// There is no leader: reads are all it gets.
+        is_read_only: bool,
     },
     /// The handshake's other end: no such session, or a wrong password. The connection closes afterwards.
     Expired {

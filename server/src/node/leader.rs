@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes};
 use jute::txn::{CreateSessionTxn, TxnBody};
 use jute::{ErrorCode, Op};
 
+use super::local::Standing;
 use super::propose::Asked;
 use super::{Action, Delivery, Node, Now, millis};
 use crate::pipeline::pending::PendingChanges;
@@ -67,9 +68,9 @@ impl Node {
         if op == Some(Op::CreateSession) {
             return self.on_session_requested(owner, session, cxid, &body, now, tree, out);
         }
-        let alive = match op {
-            Some(Op::CloseSession) => Ok(()),
-            _ => self.sessions.hear_request(session, owner, millis(now.monotonic)),
+        let standing = match op {
+            Some(Op::CloseSession) => Standing::GLOBAL,
+            _ => self.hear_request(session, owner, now),
         };
         let write = match op.and_then(|op| Write::decode(op, &body)) {
             Some(Ok(_)) if !op.is_some_and(|op| self.has_room_for(op, &body)) => {
@@ -80,7 +81,7 @@ impl Node {
             None => Err(ErrorCode::Unimplemented),
         };
         let op = op.unwrap_or(Op::Error);
-        let asked = Asked { session, alive, xid: cxid, op, identities: &identities, origin: None };
+        let asked = Asked { session, standing, xid: cxid, op, identities: &identities, origin: None };
         self.propose(asked, now, tree, out, |prep| prep.prepare(write?));
         if op == Op::CloseSession {
             self.sessions.begin_close(session);
@@ -103,7 +104,8 @@ impl Node {
         self.sessions.open_at(owner, session, timeout_ms, millis(now.monotonic));
         self.counters.sessions_opened += 1;
         let op = Op::CreateSession;
-        let asked = Asked { session, alive: Ok(()), xid: cxid, op, identities: &[], origin: None };
+        let asked =
+            Asked { session, standing: Standing::GLOBAL, xid: cxid, op, identities: &[], origin: None };
         self.propose(asked, now, tree, out, |_| Ok(TxnBody::CreateSession(CreateSessionTxn { timeout_ms })));
     }
 

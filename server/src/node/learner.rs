@@ -88,7 +88,7 @@ impl Node {
     }
 
     /// At the end of the connection's line; at once if there is none.
-    fn take_turn(&mut self, connection: ConnectionId, origin: Option<Origin>, work: Work) {
+    pub(super) fn take_turn(&mut self, connection: ConnectionId, origin: Option<Origin>, work: Work) {
         let member = self.member();
         if member.forwarded.is_waiting(connection) {
             member.forwarded.wait(connection, Waiting::Turn(origin, work));
@@ -101,11 +101,14 @@ impl Node {
         let session = self.sessions.next_id();
         let timeout_ms = self.sessions.grant(timeout_ms);
         self.counters.sessions_opened += 1;
+        self.member().held.hold(session, connection, timeout_ms);
+        self.ask_for_session(session, timeout_ms);
+    }
+
+    pub(super) fn ask_for_session(&mut self, session: SessionId, timeout_ms: i32) {
         let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
         let op = Op::CreateSession.code();
-        let member = self.member();
-        member.held.hold(session, connection, timeout_ms);
-        member.ask(|peer, outputs| peer.forward(session, 0, op, body, [].into(), outputs));
+        self.member().ask(|peer, outputs| peer.forward(session, 0, op, body, [].into(), outputs));
     }
 
     /// The password is checked here; whether the session lives, the leader knows.
@@ -166,7 +169,14 @@ impl Node {
         out.extend(displaced.map(|connection| Action::Deliver(Delivery::Close { connection })));
         self.counters.sessions_renewed += 1;
         let password = password_of(session);
-        out.push(Action::Deliver(Delivery::Connected { connection, session, timeout_ms, password }));
+        let is_read_only = false;
+        out.push(Action::Deliver(Delivery::Connected {
+            connection,
+            session,
+            timeout_ms,
+            password,
+            is_read_only,
+        }));
     }
 
     /// A txn is applied: if one of this server's clients asked for it, it is answered, and what waited behind it.
@@ -186,6 +196,9 @@ impl Node {
         };
         let origin = Origin { connection, xid: txn.header.cxid };
         match &txn.body {
+            TxnBody::CreateSession(_) if member.upgrading.contains(&session) => {
+                return member.upgrading.retain(|upgrading| *upgrading != session);
+            }
             TxnBody::CreateSession(created) => {
                 self.welcome(session, created.timeout_ms, Some(origin), out);
                 return;

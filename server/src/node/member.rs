@@ -17,7 +17,7 @@ use super::{Action, Delivery, Event, Node, Now, Reign};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::forward::Forwarded;
 use crate::pipeline::pending::PendingChanges;
-use crate::session::HeldSessions;
+use crate::session::{HeldSessions, SessionId, Sessions};
 use crate::storage::txn_log::framed_len;
 use crate::tree::Tree;
 use crate::zab::{DiskDone, Input, LinkId, LinkWork, Output, Packet, Peer, Told, Violation, Zxid};
@@ -40,6 +40,8 @@ pub(super) struct Member {
     pub(super) is_tree_fuzzy: bool,
     /// The role is new: it begins once all that is committed is applied.
     pub(super) begins: bool,
+    /// Since when nobody leads, if nobody does.
+    pub(super) looking_since: Duration,
     /// What it served its clients as until now: they go once they have the answers to all that is committed.
     pub(super) parts_as: Option<Role>,
     pub(super) now: Now,
@@ -50,6 +52,10 @@ pub(super) struct Member {
     pub(super) held: HeldSessions,
     /// What they wait for.
     pub(super) forwarded: Forwarded,
+    /// Sessions that only this server knows.
+    pub(super) locals: Sessions,
+    /// Of a learner: those that are on their way to be everyone's.
+    pub(super) upgrading: Vec<SessionId>,
     /// What waits for no txn, only for the next round of applying.
     pub(super) due: VecDeque<(Option<Origin>, Work)>,
     /// Clients who want to carry on a session, while the leader is asked.
@@ -61,13 +67,15 @@ pub(super) struct Member {
 pub(super) enum Role {
     /// Nobody leads: it does not serve.
     Looking,
+    /// Nobody leads: it serves reads.
+    ReadOnly,
     Leader,
     /// Follower or observer.
     Learner,
 }
 
 impl Member {
-    pub(super) fn new(peer: Peer, now: Now) -> Self {
+    pub(super) fn new(peer: Peer, locals: Sessions, now: Now) -> Self {
         Self {
             peer,
             role: Role::Looking,
@@ -77,12 +85,15 @@ impl Member {
             tree_from: None,
             is_tree_fuzzy: false,
             begins: false,
+            looking_since: now.monotonic,
             parts_as: None,
             now,
             reign: None,
             held_back: HeldBack::default(),
             held: HeldSessions::default(),
             forwarded: Forwarded::default(),
+            locals,
+            upgrading: Vec::new(),
             due: VecDeque::new(),
             renewals: Vec::new(),
         }
@@ -112,16 +123,24 @@ impl Node {
         }
         self.carry_on(now, tree, out);
         self.take_up_again(now, tree, out);
+        self.review_read_only(now);
     }
 
     pub(super) fn on_client_event(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         let role = self.member().role;
+        // Who was heard from lives on, whoever leads.
+        if role == Role::Leader && self.must_hold_back() && !matches!(event, Event::Touched(_)) {
+            return self.hold_back(event);
+        }
+        if role == Role::Looking {
+            return self.turn_away(event, out);
+        }
+        let Some(event) = self.see_to_locals(event, now, tree, out) else {
+            return;
+        };
         match role {
-            Role::Looking => self.turn_away(event, out),
-            // Who was heard from lives on, whoever leads.
-            Role::Leader if self.must_hold_back() && !matches!(event, Event::Touched(_)) => {
-                self.hold_back(event);
-            }
+            Role::Looking => {}
+            Role::ReadOnly => self.step_read_only(event, tree, out),
             Role::Leader => self.step_alone(event, now, tree, out),
             Role::Learner => self.step_learner(event, now, out),
         }
@@ -150,7 +169,7 @@ impl Node {
     /// Clients are served: this server is alone, or has a leader.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.role() != Some(Role::Looking)
+        !matches!(self.role(), Some(Role::Looking | Role::ReadOnly))
     }
 
     /// This server leads.
@@ -169,12 +188,14 @@ impl Node {
         if self.is_leader() && !self.must_apply() && !self.member().peer.is_handing_over() {
             self.on_tick(now, tree, out);
         }
+        self.expire_locals(now, out);
     }
 
     pub(super) fn member_deadline(&self) -> Option<Duration> {
         let member = self.member.as_deref()?;
         let own = if member.role == Role::Leader { self.own_deadline() } else { None };
-        [member.peer.deadline(), own].into_iter().flatten().min()
+        let locals = member.locals.next_expiry_ms().map(Duration::from_millis);
+        [member.peer.deadline(), own, locals, self.read_only_deadline()].into_iter().flatten().min()
     }
 
     fn on_peer(&mut self, input: Input, now: Now, tree: &Tree) {
@@ -293,6 +314,7 @@ impl Node {
             member.parts_as = Some(member.role);
         }
         member.role = Role::Looking;
+        member.looking_since = member.now.monotonic;
         member.reign = None;
         member.begins = false;
         member.due.retain(|(_, work)| matches!(work, Work::Depart(_)));
@@ -307,6 +329,8 @@ impl Node {
         member.held.clear();
         member.forwarded.clear();
         member.renewals.clear();
+        member.locals.clear();
+        member.upgrading.clear();
         self.sessions.clear();
         self.orphaned.clear();
         out.push(Action::CloseAll);

@@ -14,9 +14,11 @@ mod event;
 mod held_back;
 mod leader;
 mod learner;
+mod local;
 pub mod lockstep;
 mod member;
 mod propose;
+mod read_only;
 mod status;
 
 use std::collections::VecDeque;
@@ -117,7 +119,8 @@ impl Node {
     pub fn with_peer(mut self, peer: Peer, now: Now) -> Self {
         self.sessions.clear();
         self.orphaned.clear();
-        self.member = Some(Box::new(Member::new(peer, now)));
+        let locals = Sessions::new(SessionId::SERVICE, self.config.timeouts, millis(self.config.tick));
+        self.member = Some(Box::new(Member::new(peer, locals, now)));
         self
     }
 
@@ -222,7 +225,8 @@ impl Node {
     /// When each session expires if nobody is heard from, in milliseconds of [`Now::monotonic`].
     #[must_use]
     pub fn session_expiries(&self) -> Vec<(SessionId, u64)> {
-        let mut expiries: Vec<_> = self.sessions.expiries().collect();
+        let locals = self.member.iter().flat_map(|member| member.locals.expiries());
+        let mut expiries: Vec<_> = self.sessions.expiries().chain(locals).collect();
         expiries.sort_unstable();
         expiries
     }
@@ -244,6 +248,7 @@ impl Node {
             outstanding: self.outstanding.len(),
             pending_paths: self.pending.len(),
             sessions: self.member.as_ref().map_or(0, |member| member.held.len()) + self.sessions.len(),
+            local_sessions: self.member.as_ref().map_or(0, |member| member.locals.len()),
             peer: self.member.as_ref().map(|member| member.peer.status()),
             reign: self.member.as_ref().and_then(|member| member.reign),
             counters: Counters { changes_foreseen, changes_settled, ..self.counters },
@@ -275,6 +280,7 @@ impl Node {
             session,
             timeout_ms: renewed.timeout_ms,
             password: password_of(session),
+            is_read_only: false,
         }));
     }
 

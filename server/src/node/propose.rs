@@ -6,6 +6,7 @@ use jute::proto::SyncRequest;
 use jute::txn::{CreateSessionTxn, ErrorTxn, Txn, TxnBody, TxnDigest, TxnHeader};
 use jute::{ErrorCode, Jute, Op, Ustring};
 
+use super::local::Standing;
 use super::member::Role;
 use super::{Action, Delivery, Node, Now, Request, millis};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
@@ -24,7 +25,7 @@ const CLOSE_BYTES_MAX: u64 = 128;
 /// Who asks for a txn, and what answers to it.
 pub(super) struct Asked<'a> {
     pub(super) session: SessionId,
-    pub(super) alive: Result<(), ErrorCode>,
+    pub(super) standing: Standing,
     pub(super) xid: i32,
     pub(super) op: Op,
     pub(super) identities: &'a [Id],
@@ -36,20 +37,20 @@ impl Node {
     pub(super) fn on_write(&mut self, request: Request, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         let Request { session, connection, xid, op, body, identities } = request;
         self.counters.requests += 1;
-        let alive = self.sessions.hear_request(session, Owner::Here, millis(now.monotonic));
+        let standing = self.hear_request(session, Owner::Here, now);
         let origin = connection.map(|connection| Origin { connection, xid });
         let Some(op) = Op::from_code(op) else {
             return self.wait_in_line(origin, Work::Unknown);
         };
         if op == Op::Sync {
-            return self.on_sync(origin, alive, &body);
+            return self.on_sync(origin, standing.alive, &body);
         }
         match Write::decode(op, &body) {
             Some(Ok(_)) if !self.has_room_for(op, &body) => {
                 self.wait_in_line(origin, Work::Refuse(ErrorCode::QuotaExceeded));
             }
             Some(Ok(write)) => {
-                let asked = Asked { session, alive, xid, op, identities: &identities, origin };
+                let asked = Asked { session, standing, xid, op, identities: &identities, origin };
                 self.propose(asked, now, tree, out, |prep| prep.prepare(write));
                 if op == Op::CloseSession {
                     self.sessions.begin_close(session);
@@ -94,22 +95,41 @@ impl Node {
         let (session, timeout_ms) = self.sessions.open(connection, timeout_ms, millis(now.monotonic));
         self.counters.sessions_opened += 1;
         let origin = Some(Origin { connection, xid: 0 });
-        let asked = Asked { session, alive: Ok(()), xid: 0, op: Op::CreateSession, identities: &[], origin };
+        let asked = Asked {
+            session,
+            standing: Standing::GLOBAL,
+            xid: 0,
+            op: Op::CreateSession,
+            identities: &[],
+            origin,
+        };
         self.propose(asked, now, tree, out, |_| Ok(TxnBody::CreateSession(CreateSessionTxn { timeout_ms })));
     }
 
     /// Ends a session from this side.
     pub(super) fn propose_close(&mut self, session: SessionId, now: Now, tree: &Tree, out: &mut Vec<Action>) {
-        let asked =
-            Asked { session, alive: Ok(()), xid: 0, op: Op::CloseSession, identities: &[], origin: None };
+        let asked = Asked {
+            session,
+            standing: Standing::GLOBAL,
+            xid: 0,
+            op: Op::CloseSession,
+            identities: &[],
+            origin: None,
+        };
         self.propose(asked, now, tree, out, |prep| prep.prepare(Write::CloseSession));
     }
 
     /// Removes a container or TTL znode that nobody needs.
     pub(super) fn propose_reaping(&mut self, path: Ustring, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         let session = SessionId::SERVICE;
-        let asked =
-            Asked { session, alive: Ok(()), xid: 0, op: Op::DeleteContainer, identities: &[], origin: None };
+        let asked = Asked {
+            session,
+            standing: Standing::GLOBAL,
+            xid: 0,
+            op: Op::DeleteContainer,
+            identities: &[],
+            origin: None,
+        };
         self.counters.reaped += 1;
         self.propose(asked, now, tree, out, |prep| prep.delete_container(path));
     }
@@ -132,7 +152,8 @@ impl Node {
             config: &self.config,
             outlook: Outlook::new(tree, &mut self.pending, zxid, self.config.digests),
             session: asked.session,
-            alive: asked.alive,
+            alive: asked.standing.alive,
+            no_ephemerals: asked.standing.no_ephemerals,
             identities: asked.identities,
             zxid: zxid.0,
             time_ms: now.wall_ms,

@@ -19,6 +19,8 @@ pub struct Status {
     pub pending_paths: usize,
     /// Sessions, closing ones included; on a learner those of its own clients.
     pub sessions: usize,
+    /// Sessions that only this server knows.
+    pub local_sessions: usize,
     /// Its part in the ensemble, if it is a member of one.
     pub peer: Option<PeerStatus>,
     /// What a leader shows of its reign.

@@ -7,7 +7,7 @@ use jute::txn::Txn;
 use jute::{ErrorCode, Op, Ustring};
 
 use crate::node::{Delivery, ReplyBody, Request};
-use crate::session::ConnectionId;
+use crate::session::{ConnectionId, SessionId};
 use crate::tree::Applied;
 use crate::zab::Zxid;
 
@@ -37,6 +37,8 @@ pub(crate) enum Work {
     Sync(Ustring),
     /// The leader has answered the oldest sync of this learner's clients.
     Synced,
+    /// A session that only this server knows ends.
+    EndLocal(SessionId),
     /// Not even worth a txn.
     Refuse(ErrorCode),
     /// Not an operation for clients: its connection closes.

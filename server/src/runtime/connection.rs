@@ -80,7 +80,7 @@ pub(super) enum Stage {
     /// The first four bytes decide: a word, or a handshake.
     Fresh,
     /// The node decides on the session.
-    Opening { has_tail: bool },
+    Opening { accepts_read_only: Option<bool> },
     /// Requests.
     Open { session: SessionId },
     /// It closes once all is said.
@@ -156,6 +156,8 @@ pub(super) enum Breach {
     Ahead { seen: Zxid, applied: Zxid },
     #[error("the ensemble has no leader")]
     NobodyLeads,
+    #[error("this server is read-only, which is not what it asked for")]
+    ReadOnly,
     #[error("it looks for another ensemble")]
     WrongEnsemble,
     #[error("too many clients come at once")]
@@ -312,11 +314,15 @@ impl Connection {
 
     /// A client that has seen more than this server must not be served by it: it would go back in time.
     fn on_handshake(&mut self, frame: &Bytes, desk: &mut Desk<'_>) -> Result<(), Breach> {
-        if !desk.shared.has_leader.load(Relaxed) {
+        let is_read_only = desk.shared.is_read_only.load(Relaxed);
+        if !desk.shared.lets_in.load(Relaxed) && !is_read_only {
             desk.metrics.cnxn_closed_without_zk_server_running.add(1);
             return Err(Breach::NobodyLeads);
         }
         let handshake = Handshake::decode(frame).map_err(Breach::Handshake)?;
+        if is_read_only && handshake.accepts_read_only != Some(true) {
+            return Err(Breach::ReadOnly);
+        }
         if !desk.shared.admits(&handshake, desk.now, desk.metrics) {
             return Err(Breach::Throttled);
         }
@@ -327,7 +333,7 @@ impl Connection {
         if seen > applied {
             return Err(Breach::Ahead { seen, applied });
         }
-        self.stage = Stage::Opening { has_tail: handshake.has_tail };
+        self.stage = Stage::Opening { accepts_read_only: handshake.accepts_read_only };
         desk.events.push(handshake.into_event(self.id));
         Ok(())
     }
@@ -493,11 +499,22 @@ impl Connection {
     }
 
     /// The node has let it in. What it sent meanwhile waits in the inbox.
-    pub(super) fn on_connected(&mut self, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        let Stage::Opening { has_tail } = self.stage else {
+    pub(super) fn on_connected(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        password: &[u8; 16],
+        is_read_only: bool,
+    ) {
+        let Stage::Opening { accepts_read_only } = self.stage else {
             return;
         };
-        reply::write_connected(&mut self.out, session, timeout_ms, password, has_tail);
+        if is_read_only && accepts_read_only != Some(true) {
+            self.stage = Stage::Closing; // There was a leader when it asked.
+            return;
+        }
+        let tail = accepts_read_only.map(|_| is_read_only);
+        reply::write_connected(&mut self.out, session, timeout_ms, password, tail);
         self.stats.session.store(session.0, Relaxed);
         self.stats.timeout_ms.store(timeout_ms, Relaxed);
         self.stage = Stage::Open { session };
@@ -506,8 +523,8 @@ impl Connection {
 
     /// Its session is no more, or the password was wrong.
     pub(super) fn on_expired(&mut self) {
-        if let Stage::Opening { has_tail } = self.stage {
-            reply::write_expired(&mut self.out, has_tail);
+        if let Stage::Opening { accepts_read_only } = self.stage {
+            reply::write_expired(&mut self.out, accepts_read_only.is_some());
             debug!(peer = %self.stats.peer, "asked for a session that is not there");
         }
         self.stage = Stage::Closing;

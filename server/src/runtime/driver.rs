@@ -290,7 +290,9 @@ impl Driver {
         }
         drop(changing);
         *self.shared.status.lock() = self.node.status();
-        self.shared.has_leader.store(self.node.serves(), Relaxed);
+        let leads_only = self.node.is_leader() && !self.shared.config.ensemble.leader_serves;
+        self.shared.lets_in.store(self.node.serves() && !leads_only, Relaxed);
+        self.shared.is_read_only.store(self.node.is_read_only(), Relaxed);
         for cut in cuts {
             // Even without `forceSync`: the log must not end before the snapshot.
             self.log.sync_written()?;

@@ -15,7 +15,7 @@ use crate::zab::Zxid;
 pub(super) struct Handshake {
     request: ConnectRequest,
     /// Clients since 3.4 say whether a read-only server would do, and expect to be told in turn.
-    pub(super) has_tail: bool,
+    pub(super) accepts_read_only: Option<bool>,
 }
 
 impl Handshake {
@@ -23,8 +23,8 @@ impl Handshake {
     pub(super) fn decode(frame: &Bytes) -> Result<Self, DecodeError> {
         let mut input = Reader::new(frame);
         let request = ConnectRequest::decode(&mut input)?;
-        let has_tail = ConnectTail::decode(&mut input).is_ok();
-        Ok(Self { request, has_tail })
+        let tail = ConnectTail::decode(&mut input).ok();
+        Ok(Self { request, accepts_read_only: tail.map(|tail| tail.read_only) })
     }
 
     /// It carries on a session, or tries to.

@@ -52,6 +52,7 @@ impl ServerView for Shared {
             (tree.znode_count(), tree.ephemeral_count(), tree.approximate_data_size(), quotas(&tree))
         };
         let reply_sizes = statistics.response_bytes;
+        let local_sessions = self.status.lock().local_sessions;
         Gauges {
             avg_latency: statistics.requests.average_ms,
             max_latency: gauge(statistics.requests.max_ms),
@@ -66,6 +67,7 @@ impl ServerView for Shared {
             ephemerals_count: gauge(ephemerals),
             approximate_data_size: gauge(bytes),
             global_sessions: gauge(self.tree.read().sessions().len()),
+            local_sessions: gauge(local_sessions),
             open_file_descriptor_count: open_files(),
             max_file_descriptor_count: open_files_max(),
             connection_drop_probability: self
@@ -82,7 +84,9 @@ impl ServerView for Shared {
     }
 
     fn is_serving(&self) -> bool {
-        self.is_serving.load(Relaxed) && self.has_leader.load(Relaxed)
+        let is_alone = !self.config.ensemble.is_distributed();
+        let has_leader = self.peer().map_or(is_alone, |peer| peer.serves);
+        self.is_serving.load(Relaxed) && (has_leader || self.is_read_only.load(Relaxed))
     }
 
     fn mode(&self) -> Mode {

@@ -63,24 +63,24 @@ pub(super) fn notification(zxid: Zxid, event: EventType, path: Ustring) -> Bytes
     out
 }
 
-/// The handshake's good end. `has_tail`: the client knows of read-only servers.
+/// The handshake's good end. `read_only`: whether this server is; `None` for clients who don't know such servers.
 pub(super) fn write_connected(
     out: &mut BytesMut,
     session: SessionId,
     timeout_ms: i32,
     password: &[u8; 16],
-    has_tail: bool,
+    read_only: Option<bool>,
 ) {
     write_frame(out, |out| {
         let password = Some(Bytes::copy_from_slice(password));
         ConnectResponse { protocol_version: 0, timeout_ms, session_id: session.0, password }.encode(out);
-        if has_tail {
-            ConnectTail { read_only: false }.encode(out);
+        if let Some(read_only) = read_only {
+            ConnectTail { read_only }.encode(out);
         }
     });
 }
 
 /// The handshake's other end: zeros say that the session has expired.
 pub(super) fn write_expired(out: &mut BytesMut, has_tail: bool) {
-    write_connected(out, SessionId(0), 0, &[0; 16], has_tail);
+    write_connected(out, SessionId(0), 0, &[0; 16], has_tail.then_some(false));
 }

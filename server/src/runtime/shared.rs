@@ -54,8 +54,11 @@ pub(crate) struct Shared {
     pub(crate) slow_syncs: AtomicU64,
     /// The stop has not begun.
     pub(crate) is_serving: AtomicBool,
-    /// It is alone, or there is a leader: clients are let in.
-    pub(crate) has_leader: AtomicBool,
+    /// It is alone, or there is a leader, and clients are let in. A leader may have been told to let the others do
+    /// that: `leaderServes`.
+    pub(crate) lets_in: AtomicBool,
+    /// There is none, and clients are let in who accept that.
+    pub(crate) is_read_only: AtomicBool,
     /// The disk is short of room: writes that grow are refused.
     pub(crate) disk_short: AtomicBool,
     /// What the node's thread is to do when it wakes.
@@ -131,7 +134,8 @@ impl Shared {
             trace_mask: TraceMask::default(),
             slow_syncs: AtomicU64::new(0),
             is_serving: AtomicBool::new(true),
-            has_leader: AtomicBool::new(!config.ensemble.is_distributed()),
+            is_read_only: AtomicBool::new(false),
+            lets_in: AtomicBool::new(!config.ensemble.is_distributed()),
             config,
             disk_short: AtomicBool::new(false),
             errands: Mutex::default(),

@@ -184,6 +184,9 @@ fn node_config(config: &Config) -> NodeConfig {
         schemes: Arc::new(schemes(config)),
         extended_types: znodes.extended_types,
         digests: znodes.digest,
+        local_sessions: config.sessions.local,
+        local_upgrades: config.sessions.local_upgrading,
+        read_only_after: config.read_only_mode.then(|| config.tick.max(READ_ONLY_AFTER_MIN)),
         enforce_quota: znodes.enforce_quota,
         reconfig: config.ensemble.reconfig_enabled,
         list_closed_paths: znodes.close_session_lists_ephemerals,
@@ -196,6 +199,9 @@ fn node_config(config: &Config) -> NodeConfig {
         },
     }
 }
+
+/// An election is over by then, in an ensemble that has a quorum.
+const READ_ONLY_AFTER_MIN: Duration = Duration::from_secs(2);
 
 fn cut_policy(storage: &Storage) -> CutPolicy {
     let usual = CutPolicy::default();

@@ -9,6 +9,8 @@ use super::{ConnectionId, SessionId};
 struct Held {
     connection: ConnectionId,
     timeout_ms: i32,
+    /// Only this server knows it: nobody is told of it.
+    is_local: bool,
     /// It is among those of whom the leader will be told.
     is_touched: bool,
 }
@@ -36,8 +38,18 @@ impl HeldSessions {
         connection: ConnectionId,
         timeout_ms: i32,
     ) -> Option<ConnectionId> {
+        self.insert(session, Held { connection, timeout_ms, is_local: false, is_touched: false })
+    }
+
+    /// The same with a session that is this server's alone.
+    pub(crate) fn hold_locally(&mut self, session: SessionId, connection: ConnectionId, timeout_ms: i32) {
+        self.insert(session, Held { connection, timeout_ms, is_local: true, is_touched: false });
+    }
+
+    fn insert(&mut self, session: SessionId, held: Held) -> Option<ConnectionId> {
+        let connection = held.connection;
         let displaced = self.let_go(session).filter(|old| *old != connection);
-        self.by_id.insert(session, Held { connection, timeout_ms, is_touched: false });
+        self.by_id.insert(session, held);
         self.by_connection.insert(connection, session);
         displaced
     }
@@ -45,6 +57,7 @@ impl HeldSessions {
     /// Notes that `session` was heard from, if it is held.
     pub(crate) fn hear_from(&mut self, session: SessionId) {
         if let Some(held) = self.by_id.get_mut(&session)
+            && !held.is_local
             && !std::mem::replace(&mut held.is_touched, true)
         {
             self.touched.push(session);

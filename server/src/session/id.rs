@@ -21,6 +21,12 @@ impl SessionId {
         let id = ((elapsed_ms << 24) >> 8) | ((server as u64) << 56);
         Self(if id == 1 << 63 { id + 1 } else { id } as i64)
     }
+
+    /// Which server opened it.
+    #[must_use]
+    pub const fn server(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
 }
 
 impl fmt::Display for SessionId {

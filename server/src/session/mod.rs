@@ -11,5 +11,5 @@ pub(crate) use held::HeldSessions;
 pub use id::{ConnectionId, SessionId};
 pub(crate) use password::is_password_of;
 pub use password::password_of;
-pub(crate) use tracker::Owner;
+pub(crate) use tracker::{Owner, Renewed};
 pub use tracker::{Refused, Sessions, TimeoutBounds};

@@ -142,10 +142,39 @@ impl Sessions {
     /// is applied.
     pub(crate) fn open(&mut self, connection: ConnectionId, asked_ms: i32, now_ms: u64) -> (SessionId, i32) {
         let session = self.next_id();
+        (session, self.open_as(session, connection, asked_ms, now_ms))
+    }
+
+    /// The same with an id from elsewhere; returns its timeout.
+    pub(crate) fn open_as(
+        &mut self,
+        session: SessionId,
+        connection: ConnectionId,
+        asked_ms: i32,
+        now_ms: u64,
+    ) -> i32 {
         let timeout_ms = self.bounds.grant(asked_ms);
+        self.take_over(session, connection, timeout_ms, now_ms);
+        timeout_ms
+    }
+
+    /// Takes over a session that another table gave [away](Self::take).
+    pub(crate) fn take_over(
+        &mut self,
+        session: SessionId,
+        connection: ConnectionId,
+        timeout_ms: i32,
+        now_ms: u64,
+    ) {
         self.track(session, timeout_ms, Some(connection), Some(Owner::Here), now_ms);
         self.by_connection.insert(connection, session);
-        (session, timeout_ms)
+    }
+
+    /// Gives a session away; returns its timeout.
+    pub(crate) fn take(&mut self, session: SessionId) -> Option<i32> {
+        let timeout_ms = self.by_id.get(&session)?.timeout_ms;
+        self.close(session);
+        Some(timeout_ms)
     }
 
     /// Hands `session` over to `connection`.
@@ -274,6 +303,11 @@ impl Sessions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    /// Is it known, closing or not?
+    pub(crate) fn knows(&self, session: SessionId) -> bool {
+        self.by_id.contains_key(&session)
     }
 
     /// Is it known, and not closing?

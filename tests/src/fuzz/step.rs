@@ -271,7 +271,7 @@ impl Play {
 
     fn deliver(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Connected { connection, session, password, timeout_ms } => {
+            Delivery::Connected { connection, session, password, timeout_ms, .. } => {
                 assert!(timeout_ms > 0);
                 self.settle_debt(connection, &Owed::Handshake);
                 if let Some(client) = self.client_of(connection) {

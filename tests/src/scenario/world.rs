@@ -182,7 +182,7 @@ impl World {
 
     fn deliver(&mut self, delivery: &Delivery) {
         match delivery {
-            Delivery::Connected { connection, session, timeout_ms, password } => {
+            Delivery::Connected { connection, session, timeout_ms, password, .. } => {
                 let who = self.names.connection(*connection).to_owned();
                 self.names.add_session(*session, &who);
                 if let Some(client) = self.clients.get_mut(&who) {

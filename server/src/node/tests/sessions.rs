@@ -23,7 +23,7 @@ fn a_session_is_open_once_its_txn_is_applied() {
     let last = world.server.step([open], &mut delivered);
     assert!(delivered.is_empty());
     world.server.settle(last, &mut delivered);
-    let [Delivery::Connected { connection: to, session, timeout_ms, password }] = delivered[..] else {
+    let [Delivery::Connected { connection: to, session, timeout_ms, password, .. }] = delivered[..] else {
         panic!("{delivered:?}");
     };
     assert_eq!((to, timeout_ms, password), (connection, 6000, password_of(session)));

@@ -46,6 +46,11 @@ impl NewZnode {
         Self { op, ttl_ms, ..self }
     }
 
+    /// It would be some session's.
+    pub(super) fn is_ephemeral(&self) -> bool {
+        matches!(self.op, Op::Create | Op::Create2) && is_ephemeral(self.flags)
+    }
+
     /// The operation whose txn it becomes.
     pub(super) const fn op(&self) -> Op {
         self.op
@@ -68,11 +73,19 @@ impl NewZnode {
     }
 }
 
+/// Whether these flags are an ephemeral znode's.
+pub(super) fn is_ephemeral(flags: i32) -> bool {
+    CreateMode::from_code(flags).is_some_and(CreateMode::is_ephemeral)
+}
+
 impl Prep<'_> {
     #[doc(alias = "pRequest2TxnCreate")]
     pub(super) fn create(&mut self, wanted: NewZnode) -> Result<TxnBody, ErrorCode> {
         let mode = wanted.mode(self.config.extended_types)?;
         self.alive?;
+        if let Some(refusal) = self.no_ephemerals.filter(|_| mode.is_ephemeral()) {
+            return Err(refusal);
+        }
         let parent_path = parent_of(&wanted.path)?;
         let acl = self.config.schemes.resolve(wanted.acl, self.identities)?;
         let mut parent = self.find(parent_path)?;

@@ -10,7 +10,7 @@ mod session;
 
 use bytes::Bytes;
 use jute::data::Id;
-use jute::multi::MultiRequest;
+use jute::multi::{MultiOp, MultiRequest};
 use jute::proto::{DeleteRequest, ReconfigRequest, SetAclRequest, SetDataRequest};
 use jute::txn::TxnBody;
 use jute::{DecodeError, ErrorCode, Jute, Op};
@@ -55,6 +55,18 @@ impl Write {
             _ => return None,
         })
     }
+
+    /// It asks for ephemeral znodes.
+    pub(crate) fn makes_ephemerals(&self) -> bool {
+        match self {
+            Self::Create(wanted) => wanted.is_ephemeral(),
+            Self::Multi(Ok(multi)) => multi.ops.iter().any(|part| match part {
+                MultiOp::Create(asked) | MultiOp::Create2(asked) => create::is_ephemeral(asked.flags),
+                _ => false,
+            }),
+            _ => false,
+        }
+    }
 }
 
 /// One request on its way to becoming a txn.
@@ -66,6 +78,8 @@ pub(crate) struct Prep<'a> {
     pub(crate) session: SessionId,
     /// Whether the session lives. Where in the order of checks that matters differs by operation.
     pub(crate) alive: Result<(), ErrorCode>,
+    /// What a session is told that may not own znodes.
+    pub(crate) no_ephemerals: Option<ErrorCode>,
     pub(crate) identities: &'a [Id],
     pub(crate) zxid: i64,
     pub(crate) time_ms: i64,

@@ -81,9 +81,9 @@ impl Shard {
                     }
                 }
             }
-            Delivery::Connected { connection: id, session, timeout_ms, password } => {
+            Delivery::Connected { connection: id, session, timeout_ms, password, is_read_only } => {
                 if let Some(connection) = state.connection_to_write(id) {
-                    connection.on_connected(session, timeout_ms, &password);
+                    connection.on_connected(session, timeout_ms, &password, is_read_only);
                     self.book_packets(connection, 0, 1);
                     state.dirty.push(id);
                 }

@@ -1,6 +1,8 @@
 //! Several nodes with their peers, in memory.
 
 mod hostile;
+mod local;
+mod read_only;
 mod world;
 
 use std::sync::Arc;

@@ -66,6 +66,8 @@ pub(super) struct World {
     pub(super) connections: u32,
     pub(super) now: Now,
     pub(super) window_txns_max: usize,
+    /// What all of them are told, but for their numbers.
+    config: NodeConfig,
 }
 
 fn tree_of(records: &[Bytes]) -> Tree {
@@ -88,6 +90,10 @@ impl Disk {
 
 impl World {
     pub(super) fn new(voters: i64, observers: &[i64]) -> Self {
+        Self::with(NodeConfig::default(), voters, observers)
+    }
+
+    pub(super) fn with(config: NodeConfig, voters: i64, observers: &[i64]) -> Self {
         let mut members = BTreeMap::new();
         for id in (1..=voters).chain(observers.iter().copied()) {
             let role = if id <= voters { Role::Participant } else { Role::Observer };
@@ -106,6 +112,7 @@ impl World {
             connections: 0,
             now: Now::default(),
             window_txns_max: 500,
+            config,
         };
         (1..=voters).chain(observers.iter().copied()).for_each(|id| world.start(ServerId(id)));
         world
@@ -115,7 +122,7 @@ impl World {
         let disk = self.disks.remove(&id).unwrap_or_default();
         let tree = disk.tree();
         let peer = Peer::new(self.peer_config(id), History { promises: disk.epochs, last: tree.last_zxid() });
-        let config = NodeConfig { server_id: u8::try_from(id.0).unwrap(), ..NodeConfig::default() };
+        let config = NodeConfig { server_id: u8::try_from(id.0).unwrap(), ..self.config.clone() };
         let node = Node::new(config, &tree, self.now).with_peer(peer, self.now);
         let (watches, delivered) = (Watches::default(), Vec::new());
         let server =
