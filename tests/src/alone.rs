@@ -59,6 +59,7 @@ impl Alone {
             notification_interval_min: Duration::from_millis(200),
             notification_interval_max: Duration::from_secs(60),
             window_txns_max: 500,
+            epoch_txns_max: Zxid::COUNTER_MAX,
         };
         let promises = Epochs { current: Epoch(current), accepted: Epoch(accepted) };
         let peer = Peer::new(config, History { promises, last });

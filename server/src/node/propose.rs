@@ -211,7 +211,9 @@ impl Node {
         self.counters.proposals += 1;
         let proposed = member.ask(|peer, outputs| peer.propose(zxid, record, now.monotonic, outputs));
         if !proposed {
-            member.role = Role::Looking; // The peer has told so; it is seen to after this event.
+            // The peer has told so; it is seen to after this event. Until then nothing more is proposed.
+            member.role = Role::Looking;
+            member.parts_as = Some(Role::Leader);
         }
         proposed
     }

@@ -152,6 +152,7 @@ fn peer_config(config: &Config, me: ServerId, maybe_lost: bool) -> PeerConfig {
         notification_interval_min: ensemble.notification_interval_min,
         notification_interval_max: ensemble.notification_interval_max,
         window_txns_max: config.storage.commit_log_txns as usize,
+        epoch_txns_max: Zxid::COUNTER_MAX,
     }
 }
 

@@ -24,7 +24,7 @@ impl Peer {
     /// when this epoch has no zxids left: it is not proposed, and an election begins.
     #[doc(alias = "Leader.propose")]
     pub fn propose(&mut self, zxid: Zxid, record: Bytes, now: Duration, out: &mut Vec<Output>) -> bool {
-        if zxid.counter() == u32::MAX {
+        if zxid.counter() > self.config.epoch_txns_max {
             self.look_again("the epoch's zxids are used up", now, out);
             return false;
         }

@@ -88,6 +88,8 @@ pub struct PeerConfig {
     pub notification_interval_max: Duration,
     /// `commitLogCount`: the newest txns, which are kept at hand for learners that come back.
     pub window_txns_max: usize,
+    /// So many txns an epoch has room for: [`Zxid::COUNTER_MAX`], or fewer so that tests see its end.
+    pub epoch_txns_max: u32,
 }
 
 /// What the disk remembered.

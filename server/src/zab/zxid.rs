@@ -38,6 +38,8 @@ impl Epoch {
 }
 
 impl Zxid {
+    /// The last counter that a txn of an ensemble has: at the next one, its leader gives up, as a Java server does.
+    pub const COUNTER_MAX: u32 = u32::MAX - 1;
     /// Before the first txn.
     pub const ZERO: Self = Self(0);
 

@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) window_txns_max: usize,
     /// What every server has from the beginning.
     pub(super) origin: Zxid,
+    /// Some epochs end soon.
+    pub(super) epoch_txns_max: u32,
     /// Faults end here.
     pub(super) peace_at: Duration,
     pub(super) latency: Span,
@@ -102,6 +104,7 @@ impl Plan {
             fsync: if slow { Span(500, 40_000) } else { Span(100, 4000) },
             request_interval: Span(500, dice.random_range(5_000..150_000)),
             faults: Faults::new(dice),
+            epoch_txns_max: [Zxid::COUNTER_MAX, 30][usize::from(dice.random_bool(0.1))],
         }
     }
 
@@ -124,6 +127,7 @@ impl Plan {
             notification_interval_min: Duration::from_millis(200),
             notification_interval_max: Duration::from_millis(3200),
             window_txns_max: self.window_txns_max,
+            epoch_txns_max: self.epoch_txns_max,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod hostile;
 mod local;
 mod read_only;
+mod rollover;
 mod world;
 
 use std::sync::Arc;

@@ -66,6 +66,7 @@ pub(super) struct World {
     pub(super) connections: u32,
     pub(super) now: Now,
     pub(super) window_txns_max: usize,
+    pub(super) epoch_txns_max: u32,
     /// What all of them are told, but for their numbers.
     config: NodeConfig,
 }
@@ -112,6 +113,7 @@ impl World {
             connections: 0,
             now: Now::default(),
             window_txns_max: 500,
+            epoch_txns_max: Zxid::COUNTER_MAX,
             config,
         };
         (1..=voters).chain(observers.iter().copied()).for_each(|id| world.start(ServerId(id)));
@@ -144,6 +146,7 @@ impl World {
             notification_interval_min: Duration::from_millis(200),
             notification_interval_max: Duration::from_secs(60),
             window_txns_max: self.window_txns_max,
+            epoch_txns_max: self.epoch_txns_max,
         }
     }
 
