@@ -262,6 +262,20 @@ fn garbage_closes_the_link_behind_what_was_right() {
 }
 
 #[test]
+fn who_does_not_read_is_let_go_before_too_much_waits_and_others_get_everything() {
+    let [leader, learner] = Station::several(&SimDisk::new(1));
+    let link = linked(&leader, &learner);
+    let (_silent, stuck) = leader.dialed();
+    let large = proposal(1, 1 << 20);
+    for _ in 0..160 {
+        let to = Recipients::Many([stuck, link].into());
+        leader.orders([LinkWork::Send { to, packet: large.clone() }]);
+        assert!(learner.next_packet() == large);
+    }
+    leader.expect_down(stuck);
+}
+
+#[test]
 fn who_has_not_said_who_he_is_gets_no_memory() {
     let leader = Station::one();
     let (mut stream, link) = leader.dialed();
