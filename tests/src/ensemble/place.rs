@@ -305,6 +305,17 @@ impl Place {
         self.process.is_some()
     }
 
+    /// Whether it was started, and has ended by itself.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(match &mut self.process {
+            Some(process) => process.try_wait()?.is_some(),
+            None => false,
+        })
+    }
+
     /// What it says it is; `None` when it does not serve.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
