@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use server::storage::{Disk, OsDisk, TxnLogReader};
+use server::storage::{self, Disk, LogFlaw, OsDisk, TxnLogReader};
 use server::zab::Zxid;
 
 use super::Id;
@@ -217,14 +217,14 @@ impl Place {
     pub fn has_logged_twice(&self) -> Result<bool> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         let mut log = TxnLogReader::open(disk, &self.data().join("version-2"), Zxid::ZERO)?;
-        let mut last = Zxid::ZERO;
-        while let Some(record) = log.next_record()? {
-            if record.zxid <= last {
-                return Ok(true);
+        loop {
+            match log.next_record() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+                Err(storage::Error::CorruptLog { what: LogFlaw::Order { .. }, .. }) => return Ok(true),
+                Err(error) => return Err(error.into()),
             }
-            last = record.zxid;
         }
-        Ok(false)
     }
 
     /// Another program has it from the next start on.
