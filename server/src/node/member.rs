@@ -296,16 +296,23 @@ impl Node {
         self.counters.elections += 1;
         self.pending = PendingChanges::after(&self.pending);
         let committed = self.committed;
+        // A sync is the word of a leader. Without it, what stands behind it on its connection has no turn.
+        let mut unanswered = Vec::new();
         for mut waiting in std::mem::take(&mut self.outstanding) {
+            let asker = waiting.asker();
+            if matches!(waiting.work, Work::Sync(_)) {
+                unanswered.extend(asker);
+            }
+            let has_turn =
+                waiting.after <= committed && asker.is_none_or(|asker| !unanswered.contains(&asker));
             match waiting.work {
-                Work::Txn { .. } => {
-                    if waiting.after > committed {
-                        waiting.origin = None;
-                    }
-                    self.outstanding.push_back(waiting);
-                }
                 // Connections that have gone wait for no txn, and none may be forgotten along with one.
                 Work::Depart(_) => self.member().due.push_back((None, waiting.work)),
+                _ if has_turn => self.outstanding.push_back(waiting),
+                Work::Txn { .. } => {
+                    waiting.origin = None;
+                    self.outstanding.push_back(waiting);
+                }
                 _ => {}
             }
         }

@@ -21,6 +21,16 @@ pub(crate) struct Outstanding {
     pub(crate) work: Work,
 }
 
+impl Outstanding {
+    /// The connection that waits for an answer.
+    pub(crate) fn asker(&self) -> Option<ConnectionId> {
+        match &self.work {
+            Work::Read(request) => request.connection,
+            _ => self.origin.map(|origin| origin.connection),
+        }
+    }
+}
+
 /// What is to be done then.
 #[derive(Debug)]
 pub(crate) enum Work {

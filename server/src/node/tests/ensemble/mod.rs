@@ -4,6 +4,7 @@ mod hostile;
 mod local;
 mod read_only;
 mod rollover;
+mod storm;
 mod world;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Members of an ensemble in one thread: their disks are vectors, the links between them one queue.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::config::{Config, Ensemble, Member, Role, ServerId};
 use crate::node::{Action, Delivery, Event, Node, NodeConfig, Now};
 use crate::session::ConnectionId;
 use crate::storage::Epochs;
-use crate::tree::{Tree, TreeOptions};
+use crate::tree::{Cut, Tree, TreeLoader, TreeOptions};
 use crate::watch::Watches;
 use crate::zab::{
     DiskDone, DiskWork, History, Input, LinkId, LinkWork, Packet, Peer, PeerConfig, Quorum, Recipients,
@@ -26,19 +26,25 @@ pub(super) struct Server {
     pub(super) tree: Tree,
     pub(super) watches: Watches,
     pub(super) disk: Disk,
+    /// Trees that came behind a SNAP, until they are asked for.
+    received: BTreeMap<LinkId, Arc<Cut>>,
+    /// Those that are about to be sent.
+    opened: BTreeMap<LinkId, Arc<Cut>>,
     /// What its clients got.
     pub(super) delivered: Vec<Delivery>,
     /// Something was appended since it was last said to be persisted.
     is_unsynced: bool,
-    is_closing_all: bool,
+    pub(super) is_closing_all: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     log: Vec<(Zxid, Bytes)>,
+    /// So much of the log survives a crash.
+    synced: usize,
     epochs: Epochs,
-    /// Txns that only the snapshot store has.
-    stored: Vec<Bytes>,
+    /// What the snapshot store has, if anything.
+    stored: Option<Arc<Cut>>,
 }
 
 /// On its way.
@@ -47,7 +53,7 @@ struct Letter {
     to: ServerId,
     input: Input,
     /// The tree behind a SNAP.
-    tree: Option<Vec<Bytes>>,
+    tree: Option<Arc<Cut>>,
 }
 
 /// The ensemble and its network.
@@ -58,6 +64,10 @@ pub(super) struct World {
     quorum: Quorum,
     observers: Vec<ServerId>,
     letters: VecDeque<Letter>,
+    /// Who cannot reach whom.
+    apart: BTreeSet<(ServerId, ServerId)>,
+    /// Disks take as long as [`World::sync`] is waited for.
+    pub(super) disks_wait: bool,
     /// The packets that servers got.
     pub(super) heard: Vec<(ServerId, &'static str)>,
     /// Each end of a link, and the other.
@@ -71,21 +81,46 @@ pub(super) struct World {
     config: NodeConfig,
 }
 
-fn tree_of(records: &[Bytes]) -> Tree {
-    let mut tree = Tree::new(TreeOptions::default());
-    for record in records {
-        tree.replay(&Txn::from_bytes(record).unwrap());
+/// Letters of one way come in the order in which they were sent: to whom, and over which link or from whom.
+type Way = (ServerId, Option<LinkId>, Option<ServerId>);
+
+impl Letter {
+    fn way(&self) -> Way {
+        let from = match &self.input {
+            Input::Notification { from, .. } => Some(*from),
+            _ => None,
+        };
+        (self.to, self.end().map(|(_, link)| link), from)
     }
-    tree
+
+    /// The end of a link at which it arrives.
+    fn end(&self) -> Option<(ServerId, LinkId)> {
+        match &self.input {
+            Input::Packet { link, .. }
+            | Input::LinkUp(link)
+            | Input::LinkDown(link)
+            | Input::SnapshotReceived { link } => Some((self.to, *link)),
+            _ => None,
+        }
+    }
+}
+
+fn tree_of(cut: &Cut) -> Tree {
+    let mut loader = TreeLoader::new(TreeOptions::default());
+    for (path, znode) in cut.znodes.iter() {
+        loader.znode(path, znode.unwrap().clone()).unwrap();
+    }
+    cut.sessions.iter().for_each(|(session, timeout_ms)| loader.session(*session, *timeout_ms));
+    loader.finish(cut.zxid, Some(cut.digest))
 }
 
 impl Disk {
     fn tree(&self) -> Tree {
-        tree_of(&self.records())
-    }
-
-    fn records(&self) -> Vec<Bytes> {
-        self.stored.iter().chain(self.log.iter().map(|(_, record)| record)).cloned().collect()
+        let mut tree = self.stored.as_ref().map_or_else(Tree::default, |cut| tree_of(cut));
+        for (_, record) in &self.log {
+            tree.replay(&Txn::from_bytes(record).unwrap());
+        }
+        tree
     }
 }
 
@@ -107,6 +142,8 @@ impl World {
             quorum: Quorum::new(&ensemble),
             observers: observers.iter().map(|id| ServerId(*id)).collect(),
             letters: VecDeque::new(),
+            apart: BTreeSet::new(),
+            disks_wait: false,
             heard: Vec::new(),
             links: BTreeMap::new(),
             next_link: 0,
@@ -126,9 +163,17 @@ impl World {
         let peer = Peer::new(self.peer_config(id), History { promises: disk.epochs, last: tree.last_zxid() });
         let config = NodeConfig { server_id: u8::try_from(id.0).unwrap(), ..self.config.clone() };
         let node = Node::new(config, &tree, self.now).with_peer(peer, self.now);
-        let (watches, delivered) = (Watches::default(), Vec::new());
-        let server =
-            Server { node, tree, watches, disk, delivered, is_unsynced: false, is_closing_all: false };
+        let server = Server {
+            node,
+            tree,
+            watches: Watches::default(),
+            disk,
+            received: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            delivered: Vec::new(),
+            is_unsynced: false,
+            is_closing_all: false,
+        };
         self.servers.insert(id, server);
     }
 
@@ -152,8 +197,10 @@ impl World {
 
     /// What was not synced is lost with it, and so are its links.
     pub(super) fn kill(&mut self, id: ServerId) {
-        let killed = self.servers.remove(&id).unwrap();
+        let mut killed = self.servers.remove(&id).unwrap();
+        killed.disk.log.truncate(killed.disk.synced);
         self.disks.insert(id, killed.disk);
+        self.letters.retain(|letter| letter.to != id);
         let ends: Vec<_> = self.links.keys().filter(|(end, _)| *end == id).copied().collect();
         for (_, link) in ends {
             self.cut(id, link);
@@ -182,14 +229,25 @@ impl World {
         for event in events {
             self.step(id, event);
         }
+        if !self.disks_wait {
+            self.sync(id);
+        }
+        if self.servers.contains_key(&id) {
+            self.apply(id);
+        }
+    }
+
+    /// All that was appended is on the disk.
+    pub(super) fn sync(&mut self, id: ServerId) {
         let Some(server) = self.servers.get_mut(&id) else { return };
+        server.disk.synced = server.disk.log.len();
         if std::mem::take(&mut server.is_unsynced)
             && let Some((last, _)) = server.disk.log.last()
         {
             let last = *last;
             self.step(id, Event::Persisted(last));
+            self.apply(id);
         }
-        self.apply(id);
     }
 
     fn step(&mut self, id: ServerId, event: Event) {
@@ -221,10 +279,8 @@ impl World {
                 Action::Deliver(delivery) => server.delivered.push(delivery),
                 Action::Snapshot(_) => {}
                 Action::Adopt { zxid, from } => {
-                    if from.is_none() {
-                        assert_eq!(zxid, Zxid::ZERO);
-                        server.tree = Tree::default();
-                    }
+                    let received = from.map(|link| server.received.remove(&link).unwrap());
+                    server.tree = received.map_or_else(Tree::default, |cut| tree_of(&cut));
                     assert_eq!(server.tree.last_zxid(), zxid);
                 }
                 Action::CloseAll => server.is_closing_all = true,
@@ -243,6 +299,7 @@ impl World {
             self.apply(id);
         }
         let server = self.servers.get_mut(&id).unwrap();
+        server.disk.synced = server.disk.log.len();
         Some(match work {
             DiskWork::Append { .. } => unreachable!("it is an action of its own"),
             DiskWork::SaveAcceptedEpoch(epoch) => {
@@ -255,6 +312,7 @@ impl World {
             }
             DiskWork::Truncate(zxid) => {
                 server.disk.log.retain(|(logged, _)| *logged <= zxid);
+                server.disk.synced = server.disk.log.len();
                 if server.tree.last_zxid() > zxid {
                     server.tree = server.disk.tree();
                 }
@@ -265,23 +323,30 @@ impl World {
                 DiskDone::Reloaded(server.tree.last_zxid())
             }
             DiskWork::Install => {
-                // What it was made of is kept where the letter was read.
+                server.disk.stored = Some(Arc::new(server.tree.take_whole_cut()));
                 server.disk.log.clear();
+                server.disk.synced = 0;
                 DiskDone::Installed(server.tree.last_zxid())
             }
             DiskWork::Trace { link, .. } => DiskDone::Traced { link, trace: Trace::OutOfReach },
             DiskWork::OpenSnapshot { link } => {
-                DiskDone::SnapshotOpened { link, zxid: server.tree.last_zxid() }
+                let cut = server.tree.take_whole_cut();
+                let zxid = cut.zxid;
+                server.opened.insert(link, Arc::new(cut));
+                DiskDone::SnapshotOpened { link, zxid }
             }
         })
     }
 
     fn send(&mut self, from: ServerId, work: LinkWork) {
         match work {
+            LinkWork::Notify { to, .. } if self.are_apart(from, to) => {}
             LinkWork::Notify { to, notification } => {
                 self.post(to, Input::Notification { from, notification })
             }
-            LinkWork::Dial { link, server } if self.servers.contains_key(&server) => {
+            LinkWork::Dial { link, server }
+                if self.servers.contains_key(&server) && !self.are_apart(from, server) =>
+            {
                 self.next_link += 1;
                 let its_end = LinkId::Learner(self.next_link);
                 self.links.insert((from, link), (server, its_end));
@@ -302,13 +367,10 @@ impl World {
                 }
             }
             LinkWork::SendSnapshot { link } => {
+                let tree = self.servers.get_mut(&from).and_then(|server| server.opened.remove(&link));
                 if let Some((to, its_end)) = self.links.get(&(from, link)).copied() {
-                    let server = &self.servers[&from];
-                    let last = server.tree.last_zxid();
-                    let mut records = server.disk.records();
-                    records.retain(|record| Txn::from_bytes(record).unwrap().header.zxid <= last.0);
                     let input = Input::SnapshotReceived { link: its_end };
-                    self.letters.push_back(Letter { to, input, tree: Some(records) });
+                    self.letters.push_back(Letter { to, input, tree });
                 }
             }
             LinkWork::Close { link, .. } => self.cut(from, link),
@@ -324,26 +386,85 @@ impl World {
     /// Delivers what is under way until nothing is. No time passes.
     pub(super) fn settle(&mut self) {
         for _ in 0..100_000 {
-            let Some(Letter { to, input, tree }) = self.letters.pop_front() else {
+            let Some(first) = self.letters.pop_front() else {
                 return;
             };
-            if let (Some(records), Some(server)) = (tree, self.servers.get_mut(&to)) {
-                server.tree = tree_of(&records);
-                server.disk.stored = records;
-            }
             // What comes together is one batch, as in production.
-            let mut inputs = vec![input];
-            while let Some(next) = self.letters.pop_front_if(|next| next.to == to && next.tree.is_none()) {
-                inputs.push(next.input);
+            let mut batch = vec![first];
+            while let Some(next) =
+                self.letters.pop_front_if(|next| next.to == batch[0].to && next.tree.is_none())
+            {
+                batch.push(next);
             }
-            for input in &inputs {
-                if let Input::Packet { packet, .. } = input {
-                    self.heard.push((to, packet.name()));
-                }
-            }
-            self.run(to, inputs.into_iter().map(Event::Peer));
+            self.receive(batch);
         }
         panic!("it never settles");
+    }
+
+    /// A batch for one server. A tree can only be with the first.
+    fn receive(&mut self, mut batch: Vec<Letter>) {
+        let to = batch[0].to;
+        let came = batch[0].tree.take().zip(batch[0].end());
+        if let (Some((cut, (_, link))), Some(server)) = (came, self.servers.get_mut(&to)) {
+            server.received.insert(link, cut);
+        }
+        let heard = batch.iter().filter_map(|letter| match &letter.input {
+            Input::Packet { packet, .. } => Some((to, packet.name())),
+            _ => None,
+        });
+        self.heard.extend(heard);
+        self.run(to, batch.into_iter().map(|letter| Event::Peer(letter.input)));
+    }
+
+    /// Where letters wait that keep their order.
+    fn ways(&self) -> Vec<Way> {
+        let ways: BTreeSet<_> = self.letters.iter().map(Letter::way).collect();
+        ways.into_iter().collect()
+    }
+
+    /// Delivers up to so many letters of one way, which `pick` chooses.
+    pub(super) fn deliver_some(&mut self, pick: impl FnOnce(usize) -> usize, most: usize) {
+        let ways = self.ways();
+        if ways.is_empty() {
+            return;
+        }
+        let way = ways[pick(ways.len())];
+        let mut batch: Vec<Letter> = Vec::new();
+        while batch.len() < most
+            && let Some(at) = self.letters.iter().position(|letter| letter.way() == way)
+            && (batch.is_empty() || self.letters[at].tree.is_none())
+        {
+            batch.extend(self.letters.remove(at));
+        }
+        self.receive(batch);
+    }
+
+    pub(super) fn are_apart(&self, one: ServerId, other: ServerId) -> bool {
+        self.apart.contains(&(one.min(other), one.max(other)))
+    }
+
+    /// These cannot reach each other any more. What is under way between them is lost.
+    pub(super) fn part(&mut self, one: ServerId, other: ServerId) {
+        self.apart.insert((one.min(other), one.max(other)));
+        self.cut_links(one, other);
+    }
+
+    pub(super) fn rejoin_all(&mut self) {
+        self.apart.clear();
+    }
+
+    pub(super) fn cut_links(&mut self, one: ServerId, other: ServerId) {
+        let between = |(end, far): (&(ServerId, LinkId), &(ServerId, LinkId))| {
+            (end.0 == one && far.0 == other).then_some((*end, *far))
+        };
+        let links: Vec<_> = self.links.iter().filter_map(between).collect();
+        for (end, far) in links {
+            self.letters.retain(|letter| ![end, far].map(Some).contains(&letter.end()));
+            self.links.remove(&end);
+            self.links.remove(&far);
+            self.post(end.0, Input::LinkDown(end.1));
+            self.post(far.0, Input::LinkDown(far.1));
+        }
     }
 
     /// Lets time pass until `is_met`.
