@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use server::config::{Config, Member, Role, ServerId};
+use server::config::{Member, Membership, Role, ServerId};
 use server::storage::Epochs;
 use server::zab::{
     DiskDone, DiskWork, Epoch, History, Input, LinkId, LinkWork, Notification, Output, Packet, Peer,
-    PeerConfig, PeerState, Quorum, Recipients, Told, Violation, Vote, Zxid,
+    PeerConfig, PeerState, Recipients, Told, Violation, Vote, Zxid,
 };
 
 /// Where the peer's learner dialed in.
@@ -43,14 +43,13 @@ impl Alone {
     /// Server `me` of three, with the epochs and the last txn that its disk remembers.
     #[must_use]
     pub fn new(me: i64, current: u32, accepted: u32, last: Zxid) -> Self {
-        let mut ensemble = Config::embedded_default().ensemble;
         let member = Member { addresses: Vec::new(), role: Role::Participant, client: None };
-        ensemble.members = (1..=3).map(|id| (ServerId(id), member.clone())).collect();
+        let members = (1..=3).map(|id| (ServerId(id), member.clone())).collect();
         let config = PeerConfig {
             me: ServerId(me),
-            quorum: Quorum::new(&ensemble),
-            membership: Bytes::new(),
-            membership_version: 0,
+            membership: Membership { members, ..Membership::default() },
+            next: None,
+            reconfig: false,
             is_observer: false,
             maybe_lost: false,
             tick: Duration::from_secs(1),

@@ -1,97 +1,17 @@
-//! Who belongs to the ensemble and how its members talk: `server.N`, `group.N`, `weight.N` and their like.
+//! How members of an ensemble talk, and who they are at the start.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::ConfigError;
+use super::membership::{Membership, ROLES, Role, is_membership};
 use super::source::Source;
-use super::{ConfigError, HostPort};
-
-/// A server's number: its `myid`, the N of its `server.N`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerId(pub i64);
-
-impl fmt::Display for ServerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// May it vote?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Role {
-    /// It votes and can lead.
-    #[default]
-    Participant,
-    /// It only listens.
-    Observer,
-}
-
-/// Where one server listens for its peers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerAddress {
-    /// Name or address, IPv6 without brackets.
-    pub host: String,
-    /// Leader and learners talk here.
-    pub quorum_port: u16,
-    /// Votes arrive here.
-    pub election_port: u16,
-}
-
-/// One `server.N`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Never empty; more than one needs `multiAddress.enabled`.
-    pub addresses: Vec<PeerAddress>,
-    /// All addresses of a server have the same.
-    pub role: Role,
-    /// Where it listens for clients, if the line says so.
-    pub client: Option<HostPort>,
-}
-
-/// As `server.N` has it.
-impl fmt::Display for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut addresses: Vec<_> = self.addresses.iter().collect();
-        addresses.sort_by(|one, other| one.host.cmp(&other.host));
-        for (index, PeerAddress { host, quorum_port, election_port }) in addresses.into_iter().enumerate() {
-            let bar = if index == 0 { "" } else { "|" };
-            write!(f, "{bar}{}:{quorum_port}:{election_port}", Delimited(host))?;
-        }
-        f.write_str(if self.role == Role::Observer { ":observer" } else { ":participant" })?;
-        match &self.client {
-            Some(HostPort { host, port }) => {
-                write!(f, ";{}:{port}", Delimited(host.as_deref().unwrap_or("0.0.0.0")))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// A host in front of a port.
-struct Delimited<'a>(&'a str);
-
-impl fmt::Display for Delimited<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(self.0) }
-    }
-}
 
 /// What only an ensemble needs. A lone server carries it along.
 #[derive(Debug, Clone, PartialEq)]
-#[doc(alias = "QuorumVerifier")]
-#[doc(alias = "QuorumMaj")]
-#[doc(alias = "QuorumHierarchical")]
 pub struct Ensemble {
-    /// Every `server.N`.
-    pub members: BTreeMap<ServerId, Member>,
-    /// `group.G`: when any is given, every voter stands in exactly one.
-    pub groups: BTreeMap<i64, Vec<ServerId>>,
-    /// `weight.N`, 1 where absent.
-    pub weights: BTreeMap<ServerId, u32>,
-    /// Of the membership; 0 unless a dynamic file says otherwise.
-    pub version: i64,
+    /// Who belongs to it when the server starts. A dynamic file's version is in its name.
+    pub membership: Membership,
     /// `false`: even one voter is an ensemble.
     pub standalone_enabled: bool,
     /// Whether `reconfig` may change it.
@@ -164,32 +84,11 @@ pub struct QuorumSasl {
 }
 
 impl Ensemble {
-    /// The voters' numbers.
-    pub fn voters(&self) -> impl Iterator<Item = ServerId> {
-        self.members.iter().filter(|(_, member)| member.role == Role::Participant).map(|(&id, _)| id)
-    }
-
     /// Whether this server runs as one of an ensemble: more than one voter, or `standaloneEnabled=false`.
     #[must_use]
     pub fn is_distributed(&self) -> bool {
-        let voters = self.voters().count();
+        let voters = self.membership.voters().count();
         voters > 1 || (voters == 1 && !self.standalone_enabled)
-    }
-
-    /// The membership as servers tell it each other, and `/zookeeper/config` the clients.
-    #[doc(alias = "QuorumVerifier.toString")]
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let members = self.members.iter().map(|(id, member)| format!("server.{id}={member}\n"));
-        let groups = self.groups.iter().map(|(group, ids)| {
-            let ids: Vec<_> = ids.iter().map(ServerId::to_string).collect();
-            format!("group.{group}={}\n", ids.join(":"))
-        });
-        let weight = |id| self.weights.get(&id).copied().unwrap_or(1);
-        let weighing = self.voters().filter(|_| !self.groups.is_empty());
-        let weights = weighing.map(|id| format!("weight.{id}={}\n", weight(id)));
-        let lines: String = members.chain(groups).chain(weights).collect();
-        format!("{lines}version={:x}", self.version)
     }
 
     /// Takes the membership from the text of the dynamic file at `path`; the end of its name is its version.
@@ -198,12 +97,10 @@ impl Ensemble {
         if let Some((key, _)) = source.entries().find(|(key, _)| !is_membership(key)) {
             return Err(source.error(key, "does not belong into a dynamic file"));
         }
-        self.members = read_members(&source, false, self.multi_address)?;
-        self.groups = read_groups(&source)?;
-        self.weights = read_weights(&source)?;
+        self.membership = Membership::read(&source, self.multi_address)?;
         let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
-        self.version = i64::from_str_radix(suffix, 16).unwrap_or(0);
-        self.check_groups(&source)?;
+        self.membership.version = i64::from_str_radix(suffix, 16).unwrap_or(0);
+        self.membership.check_groups(&source)?;
         self.check_size(&source)
     }
 
@@ -211,11 +108,14 @@ impl Ensemble {
         let ticks = |key| Ok::<_, ConfigError>(source.limit(key, None)?.map(|n| tick * n));
         let multi_address = source.flag("multiAddress.enabled", false)?;
         let dynamic_file = source.path("dynamicConfigFile");
+        if dynamic_file.is_some()
+            && let Some((number, _)) = source.starting_with("server.").next()
+        {
+            let what = "belongs into the file that dynamicConfigFile names";
+            return Err(source.error(&format!("server.{number}"), what));
+        }
         let ensemble = Self {
-            members: read_members(source, dynamic_file.is_some(), multi_address)?,
-            groups: read_groups(source)?,
-            weights: read_weights(source)?,
-            version: 0,
+            membership: Membership::read(source, multi_address)?,
             standalone_enabled: source.flag("standaloneEnabled", true)?,
             reconfig_enabled: source.flag("reconfigEnabled", false)?,
             dynamic_file,
@@ -244,30 +144,16 @@ impl Ensemble {
             sasl: QuorumSasl::read(source)?,
         };
         source.choice("electionAlg", (), &[("3", ())])?;
-        ensemble.check_groups(source)?;
+        ensemble.membership.check_groups(source)?;
         ensemble.check_size(source)?;
         Ok(ensemble)
     }
 
-    /// Every voter stands in exactly one group, as soon as there is any.
-    fn check_groups(&self, source: &Source) -> Result<(), ConfigError> {
-        if self.groups.is_empty() && self.weights.is_empty() {
-            return Ok(());
-        }
-        for id in self.voters() {
-            match self.groups.values().flatten().filter(|&&member| member == id).count() {
-                1 => {}
-                0 => return Err(source.error(&format!("server.{id}"), "stands in no group")),
-                _ => return Err(source.error(&format!("server.{id}"), "stands in several groups")),
-            }
-        }
-        Ok(())
-    }
-
     fn check_size(&self, source: &Source) -> Result<(), ConfigError> {
-        let voters = self.voters().count();
-        if voters <= 1 && self.members.len() > voters {
-            let key = self.members.keys().next().map(|id| format!("server.{id}")).unwrap_or_default();
+        let voters = self.membership.voters().count();
+        if voters <= 1 && self.membership.members.len() > voters {
+            let key =
+                self.membership.members.keys().next().map(|id| format!("server.{id}")).unwrap_or_default();
             return Err(source.error(&key, "observers need an ensemble of participants"));
         }
         if voters == 0 && !self.standalone_enabled && self.dynamic_file.is_none() {
@@ -304,114 +190,4 @@ impl QuorumSasl {
             _ => Ok(sasl),
         }
     }
-}
-
-fn is_membership(key: &str) -> bool {
-    ["server.", "group.", "weight."].iter().any(|prefix| key.starts_with(prefix))
-}
-
-const ROLES: [(&str, Role); 2] = [("participant", Role::Participant), ("observer", Role::Observer)];
-
-fn read_members(
-    source: &Source,
-    elsewhere: bool,
-    multi_address: bool,
-) -> Result<BTreeMap<ServerId, Member>, ConfigError> {
-    let mut members = BTreeMap::new();
-    for (number, entry) in source.starting_with("server.") {
-        let key = format!("server.{number}");
-        if elsewhere {
-            return Err(source.error(&key, "belongs into the file that dynamicConfigFile names"));
-        }
-        let id = number.parse().map_err(|_| source.error(&key, "a server's id is a whole number"))?;
-        let member = parse_member(&entry.value).map_err(|what| source.error(&key, what))?;
-        if member.addresses.len() > 1 && !multi_address {
-            return Err(source.error(&key, "several addresses need multiAddress.enabled=true"));
-        }
-        members.insert(ServerId(id), member);
-    }
-    Ok(members)
-}
-
-fn read_groups(source: &Source) -> Result<BTreeMap<i64, Vec<ServerId>>, ConfigError> {
-    let mut groups = BTreeMap::new();
-    for (number, entry) in source.starting_with("group.") {
-        let wrong = || source.error(&format!("group.{number}"), "is not a list of server ids as in 1:2:3");
-        let group = number.parse().map_err(|_| wrong())?;
-        let ids: Result<Vec<i64>, _> = entry.value.split(':').map(|id| id.trim().parse()).collect();
-        groups.insert(group, ids.map_err(|_| wrong())?.into_iter().map(ServerId).collect());
-    }
-    Ok(groups)
-}
-
-fn read_weights(source: &Source) -> Result<BTreeMap<ServerId, u32>, ConfigError> {
-    let mut weights = BTreeMap::new();
-    for (number, entry) in source.starting_with("weight.") {
-        let wrong = || source.error(&format!("weight.{number}"), "is not a whole number from 0 on");
-        let id = number.parse().map_err(|_| wrong())?;
-        weights.insert(ServerId(id), entry.value.parse().map_err(|_| wrong())?);
-    }
-    Ok(weights)
-}
-
-/// `host:quorum:election[:role][|host:quorum:election[:role]..][;[host:]port]`
-pub(crate) fn parse_member(text: &str) -> Result<Member, String> {
-    let (peers, client) = match text.split_once(';') {
-        Some((peers, client)) => (peers, Some(parse_client(client.trim())?)),
-        None => (text, None),
-    };
-    let mut addresses = Vec::new();
-    let mut role = None;
-    for peer in peers.split('|') {
-        let (address, its_role) = parse_peer(peer.trim())?;
-        if *role.get_or_insert(its_role) != its_role {
-            return Err("all addresses of a server have the same role".to_owned());
-        }
-        addresses.push(address);
-    }
-    Ok(Member { addresses, role: role.unwrap_or_default(), client })
-}
-
-const FORM: &str = "is not of the form host:quorumPort:electionPort[:role][|..][;[clientHost:]clientPort]";
-
-fn parse_peer(text: &str) -> Result<(PeerAddress, Role), String> {
-    let (host, rest) = split_host(text).ok_or(FORM)?;
-    let mut parts = rest.split(':').map(str::trim);
-    let mut port = || parts.next().and_then(port_number).ok_or(FORM);
-    let address = PeerAddress { host: host.to_owned(), quorum_port: port()?, election_port: port()? };
-    if address.quorum_port == address.election_port {
-        return Err("quorum port and election port are the same".to_owned());
-    }
-    let role = match parts.next() {
-        None => Role::Participant,
-        Some(name) => {
-            let known = ROLES.iter().find(|(role, _)| role.eq_ignore_ascii_case(name));
-            known
-                .map(|&(_, role)| role)
-                .ok_or_else(|| format!("{name:?} is neither participant nor observer"))?
-        }
-    };
-    if parts.next().is_some() { Err(FORM.to_owned()) } else { Ok((address, role)) }
-}
-
-fn parse_client(text: &str) -> Result<HostPort, String> {
-    if let Some(port) = port_number(text) {
-        return Ok(HostPort { host: None, port });
-    }
-    let (host, port) = split_host(text).ok_or(FORM)?;
-    let port = port_number(port).ok_or(FORM)?;
-    Ok(HostPort { host: Some(host.to_owned()), port })
-}
-
-/// Cuts a host from what follows its colon; IPv6 addresses stand in brackets.
-fn split_host(text: &str) -> Option<(&str, &str)> {
-    match text.strip_prefix('[') {
-        Some(bracketed) => bracketed.split_once("]:"),
-        None => text.split_once(':'),
-    }
-    .filter(|(host, _)| !host.is_empty())
-}
-
-fn port_number(text: &str) -> Option<u16> {
-    text.parse().ok().filter(|&port| port > 0)
 }

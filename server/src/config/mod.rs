@@ -10,6 +10,7 @@ mod error;
 #[cfg(test)]
 mod key_tests;
 pub(crate) mod keys;
+mod membership;
 mod parts;
 mod properties;
 mod source;
@@ -21,13 +22,15 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use ensemble::{Ensemble, Member, PeerAddress, QuorumSasl, Role, ServerId};
+pub use ensemble::{Ensemble, QuorumSasl};
 pub use error::{ConfigError, Warning};
 pub use keys::{Effect, KEYS, Key, find};
+pub use membership::{Member, Membership, PeerAddress, Role, ServerId};
 pub use parts::{
     Admin, Auth, Limits, MetricsProvider, Purge, RequestThrottle, Sessions, Storage, Tls, Whitelist, Znodes,
 };
 
+pub(crate) use properties::without_keys;
 use source::Source;
 
 /// All that a server is told before it starts.
@@ -200,7 +203,9 @@ impl Config {
         if self.secure_client.is_some() {
             return refuse("secureClientPort", "TLS is not supported yet");
         }
-        if self.client.is_none() && self.ensemble.members.values().all(|member| member.client.is_none()) {
+        if self.client.is_none()
+            && self.ensemble.membership.members.values().all(|member| member.client.is_none())
+        {
             return refuse("clientPort", "is not set");
         }
         Ok(())
@@ -218,7 +223,8 @@ impl Config {
     /// A `server.N` of ours may say where clients connect; it must not contradict `clientPort`.
     fn adopt_client_address(&mut self) -> Result<(), ConfigError> {
         let Some(id) = self.my_id else { return Ok(()) };
-        let Some(theirs) = self.ensemble.members.get(&id).and_then(|member| member.client.clone()) else {
+        let Some(theirs) = self.ensemble.membership.members.get(&id).and_then(|member| member.client.clone())
+        else {
             return Ok(());
         };
         let agree = self

@@ -41,6 +41,26 @@ pub(super) fn parse(text: &str) -> Result<Vec<Property>, u32> {
     Ok(properties)
 }
 
+/// The text without the properties of these keys; all else stays as it is, and the last line is ended.
+pub(crate) fn without_keys(text: &str, is_dropped: impl Fn(&str) -> bool) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut lines = text.lines();
+    while let Some(first) = lines.next() {
+        let begins = first.trim_start();
+        let is_property = !begins.is_empty() && !begins.starts_with(['#', '!']);
+        let is_kept = !(is_property && unescape(split(begins).0).is_some_and(|key| is_dropped(key.trim())));
+        let mut line = Some(first);
+        while let Some(part) = line {
+            if is_kept {
+                kept.push_str(part);
+                kept.push('\n');
+            }
+            line = if is_property && ends_in_continuation(part) { lines.next() } else { None };
+        }
+    }
+    kept
+}
+
 fn ends_in_continuation(line: &str) -> bool {
     line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
 }

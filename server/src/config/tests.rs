@@ -170,10 +170,10 @@ fn members_are_read_in_every_form() {
         ("a:1:2|b:1:2", vec![peer("a", 1, 2), peer("b", 1, 2)], Role::Participant, None),
     ];
     for (text, addresses, role, client) in table {
-        assert_eq!(ensemble::parse_member(text), Ok(Member { addresses, role, client }), "{text}");
+        assert_eq!(membership::parse_member(text), Ok(Member { addresses, role, client }), "{text}");
     }
     for text in ["", "h", "h:1", "h:1:2:observer:x", "h:0:2", "h:1:2;", "h:1:2|g:1:2:observer", ":1:2"] {
-        assert!(ensemble::parse_member(text).is_err(), "{text}");
+        assert!(membership::parse_member(text).is_err(), "{text}");
     }
 }
 
@@ -195,7 +195,7 @@ fn the_membership_is_told_as_java_tells_it() {
     let text = "multiAddress.enabled=true\ninitLimit=5\nsyncLimit=2\n\
         server.3=b:3:4:observer\nserver.2=c:5:6\nserver.1=z:1:2|[::1]:1:2;2181";
     assert_eq!(
-        good(text).ensemble.to_text(),
+        good(text).ensemble.membership.to_text(),
         "server.1=[::1]:1:2|z:1:2:participant;0.0.0.0:2181\nserver.2=c:5:6:participant\nserver.3=b:3:4:observer\nversion=0"
     );
 }
@@ -234,8 +234,8 @@ fn a_dynamic_file_holds_the_members_and_its_name_their_version() {
         format!("dataDir={}\nclientPort=77\ndynamicConfigFile={}", dir.path().display(), dynamic.display());
     fs::write(&file, text).unwrap();
     let config = Config::load(&file, &[]).unwrap();
-    assert_eq!(config.ensemble.version, 0x1f);
-    assert_eq!(config.ensemble.voters().collect::<Vec<_>>(), [ServerId(4)]);
+    assert_eq!(config.ensemble.membership.version, 0x1f);
+    assert_eq!(config.ensemble.membership.voters().collect::<Vec<_>>(), [ServerId(4)]);
 }
 
 const SAMPLE: &str = include_str!("../../../conf/zoo_sample.cfg");

@@ -94,7 +94,7 @@ impl Node {
     }
 
     /// What a member has to do besides: what waited for no txn, and what its peer wants.
-    fn apply_member(&mut self, tree: &Tree, watches: &mut Watches, out: &mut Vec<Action>) {
+    fn apply_member(&mut self, tree: &mut Tree, watches: &mut Watches, out: &mut Vec<Action>) {
         while let Some((origin, work)) = self.member().due.pop_front() {
             self.answer(origin, work, tree, watches, out);
         }

@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub enforce_quota: bool,
     /// `reconfigEnabled`.
     pub reconfig: bool,
+    /// `standaloneEnabled`: an ensemble must keep two voters.
+    pub standalone: bool,
     /// `closeSessionTxn.enabled`: the end of a session lists the znodes that go with it.
     pub list_closed_paths: bool,
     /// `audit.enable`: ephemeral znodes that go with a session are told to the rim.
@@ -80,6 +82,7 @@ impl Default for NodeConfig {
             read_only_after: None,
             enforce_quota: false,
             reconfig: false,
+            standalone: true,
             list_closed_paths: true,
             audit: false,
             cuts: CutPolicy::default(),

@@ -99,6 +99,15 @@ impl Member {
         }
     }
 
+    /// Has the tree tell of the membership, where no txn did: it came in a vote, or with NEWLEADER.
+    #[doc(alias = "initConfigInZKDatabase")]
+    fn describe_membership(&self, tree: &mut Tree) {
+        let membership = self.peer.membership();
+        if tree.config_version() < membership.version {
+            tree.set_config(membership.to_text().as_bytes(), membership.version, self.now.wall_ms);
+        }
+    }
+
     /// Has the peer do something. What it wants done about it waits for [`Node::carry_on`].
     pub(super) fn ask<T>(&mut self, ask: impl FnOnce(&mut Peer, &mut Vec<Output>) -> T) -> T {
         let answer = ask(&mut self.peer, &mut self.scratch);
@@ -395,7 +404,7 @@ impl Node {
     }
 
     /// All that is committed is applied to `tree`, so the role begins.
-    pub(super) fn begin_role(&mut self, tree: &Tree) {
+    pub(super) fn begin_role(&mut self, tree: &mut Tree) {
         let member = self.member();
         if !std::mem::take(&mut member.begins) {
             return;
@@ -404,6 +413,9 @@ impl Node {
         member.is_tree_fuzzy = false;
         if self.applied != self.committed {
             warn!(applied = %self.applied, committed = %self.committed, "committed txns are missing");
+        }
+        if self.config.reconfig {
+            self.member().describe_membership(tree);
         }
         match role {
             Role::Leader => self.take_office(tree, now),

@@ -150,6 +150,7 @@ impl Node {
         let zxid = self.proposed.next();
         let mut prep = Prep {
             config: &self.config,
+            peer: self.member.as_deref().map(|member| &member.peer),
             outlook: Outlook::new(tree, &mut self.pending, zxid, self.config.digests),
             session: asked.session,
             alive: asked.standing.alive,

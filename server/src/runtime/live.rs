@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::view::{
     Watch,
 };
 use crate::auth::Authentication;
-use crate::config::{Config, ServerId};
+use crate::config::{Config, Membership, ServerId};
 use crate::metrics::{Gauges, QuotaGauges, Registry};
 use crate::node::Event;
 use crate::node::Reign;
@@ -38,6 +39,10 @@ const NODE_PATIENCE: Duration = Duration::from_millis(500);
 impl ServerView for Shared {
     fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn membership(&self) -> Arc<Membership> {
+        Shared::membership(self)
     }
 
     fn registry(&self) -> &Registry {
@@ -321,7 +326,7 @@ impl Shared {
         let Some(peer) = status.peer else {
             return Gauges::default();
         };
-        let quorum_size = Some(gauge(self.config.ensemble.voters().count()));
+        let quorum_size = Some(gauge(self.membership().voters().count()));
         let Some(reign) = status.reign else {
             return Gauges { quorum_size, ..Gauges::default() };
         };
@@ -330,7 +335,7 @@ impl Shared {
             quorum_size,
             learners: Some(gauge(peer.learners)),
             synced_followers: Some(gauge(peer.synced_followers)),
-            synced_non_voting_followers: Some(0),
+            synced_non_voting_followers: Some(gauge(peer.synced_non_voters)),
             synced_observers: Some(gauge(peer.synced_observers)),
             pending_syncs: Some(0),
             leader_uptime: Some(gauge(self.clock.monotonic().saturating_sub(reign.since).as_millis())),

@@ -7,17 +7,18 @@
 //! 3. The log is synced, that is stepped, and what comes out of it handed over.
 //! 4. What is committed is applied, and clients hear of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tracing::{error, info, warn};
 
 use super::driver::Driver;
-use super::quorum::QuorumRim;
+use super::quorum::{Door, QuorumRim, doors_of};
 use super::restore::SnapshotWork;
+use crate::config::{Membership, PeerAddress, ServerId};
 use crate::node::{Action, Event, LogRoom, Now};
-use crate::storage::{Disk, EpochFiles, Error, MemberDisk, Result};
+use crate::storage::{Disk, EpochFiles, Error, MemberDisk, MembershipFiles, Result};
 use crate::tree::Tree;
 use crate::zab::{DiskDone, DiskWork, Input, LinkId, LinkWork, Zxid};
 
@@ -39,6 +40,7 @@ pub(super) struct MemberRim {
     pub(super) rim: Arc<QuorumRim>,
     pub(super) disk: MemberDisk,
     pub(super) epoch_files: EpochFiles,
+    pub(super) membership_files: MembershipFiles,
     /// Where the epochs are.
     pub(super) files: Arc<dyn Disk>,
     /// The newest cut, or what is stored.
@@ -56,6 +58,14 @@ pub(super) struct Round {
     pub(super) links: Vec<LinkWork>,
     /// Records appended and not synced.
     unsynced: u64,
+}
+
+impl MemberRim {
+    /// `None`: where it listens already. It does not belong to the ensemble any more, and may come back.
+    fn where_to_listen(&self, membership: &Membership, everywhere: bool) -> Option<Vec<Door>> {
+        let own = membership.members.get(&self.membership_files.me)?;
+        Some(doors_of(&own.addresses, everywhere))
+    }
 }
 
 impl Driver {
@@ -151,6 +161,10 @@ impl Driver {
                 member.epoch_files.save_accepted(&*member.files, epoch)?;
                 DiskDone::AcceptedEpoch(epoch)
             }
+            DiskWork::SaveMembership { current, next } => {
+                self.save_membership(&current, next.as_deref());
+                return Ok(None);
+            }
             DiskWork::SaveCurrentEpoch(epoch) => {
                 self.log.sync()?;
                 self.log.sync_written()?; // Even without `forceSync`: a history is claimed.
@@ -175,6 +189,31 @@ impl Driver {
                 return Ok(None);
             }
         }))
+    }
+
+    /// What the next start begins with, and what the other threads go by.
+    ///
+    /// Where zoo.cfg cannot be written, as on a volume that is mounted read-only, the server carries on, as Java's do:
+    /// after a restart it learns the membership from the others.
+    fn save_membership(&mut self, current: &Arc<Membership>, next: Option<&Membership>) {
+        let is_new = self.shared.membership().version != current.version;
+        let everywhere = self.shared.config.ensemble.listen_on_all_addresses;
+        let member = self.member();
+        let (files, disk) = (&member.membership_files, &*member.files);
+        let saved = if is_new { files.save_current(disk, current) } else { Ok(()) };
+        let saved = saved.and_then(|()| files.save_next(disk, next));
+        if let Err(failure) = saved {
+            let failure: &dyn std::error::Error = &failure;
+            error!(
+                error = failure,
+                "the membership cannot be written: a restart would begin with an old one"
+            );
+        }
+        let doors = is_new.then(|| member.where_to_listen(current, everywhere)).flatten();
+        member.rim.set_members(endpoints_of(current, next), doors);
+        if is_new {
+            self.shared.set_membership(Arc::clone(current));
+        }
     }
 
     fn ask_snapshots(&self, work: MemberWork) -> Result<()> {
@@ -242,4 +281,19 @@ impl Driver {
         let old = std::mem::replace(&mut *self.shared.tree.write(), tree);
         std::thread::spawn(move || drop(old));
     }
+}
+
+/// Where everybody listens, and where those will who are to move.
+pub(super) fn endpoints_of(
+    current: &Membership,
+    next: Option<&Membership>,
+) -> BTreeMap<ServerId, Vec<PeerAddress>> {
+    let mut endpoints = BTreeMap::<ServerId, Vec<PeerAddress>>::new();
+    for (id, member) in current.members.iter().chain(next.iter().flat_map(|next| &next.members)) {
+        let known = endpoints.entry(*id).or_default();
+        let new = member.addresses.iter().filter(|address| !known.contains(address)).cloned();
+        let new: Vec<_> = new.collect();
+        known.extend(new);
+    }
+    endpoints
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 use super::audit::{self, Outcome};
@@ -22,7 +22,7 @@ use super::shared::Shared;
 use super::snapshots::Snapshots;
 use super::startup::{self, MemberStart, Started};
 use super::{ServerView, shard};
-use crate::config::{Config, HostPort};
+use crate::config::{Config, HostPort, Membership};
 use crate::node::{Event, Node};
 use crate::storage::{self, DataLock};
 use crate::zab::{Input, Peer, Zxid};
@@ -101,10 +101,7 @@ impl Server {
         let Started { lock, tree, store, log, node_config, hash_seed, member, recovery, snapshot } =
             startup::load(&config, clock)?;
         let loading = clock.monotonic();
-        let listener = listen(
-            &client,
-            config.listen_backlog.and_then(|backlog| i32::try_from(backlog).ok()).unwrap_or(BACKLOG),
-        )?;
+        let listener = listen(&client, backlog(&config))?;
         let address = listener.local_addr().map_err(StartError::Thread)?;
 
         let ports = match &member {
@@ -204,7 +201,7 @@ fn join_ensemble(
     ports: QuorumPorts,
     snapshot: Option<(Zxid, i64)>,
 ) -> Result<(Peer, MemberRim), StartError> {
-    let MemberStart { disk, epoch_files, files, peer, settings } = member;
+    let MemberStart { disk, epoch_files, membership_files, files, peer, settings } = member;
     let to_node = Arc::clone(shared);
     let mut events = Vec::new();
     let deliver = move |inputs: &mut Vec<Input>| {
@@ -213,7 +210,60 @@ fn join_ensemble(
     };
     let rim = QuorumRim::start(settings, ports, Box::new(deliver)).map_err(StartError::Thread)?;
     let (rim, stored) = (Arc::new(rim), snapshot.map(|(zxid, _)| zxid));
-    Ok((peer, MemberRim { rim, disk, epoch_files, files, stored, state: Round::default() }))
+    Ok((peer, MemberRim { rim, disk, epoch_files, membership_files, files, stored, state: Round::default() }))
+}
+
+/// Accepts clients; the ensemble may move its clients' port. Those who are in stay.
+async fn accept_at_every_port(
+    mut listener: std::net::TcpListener,
+    shared: &Arc<Shared>,
+) -> Result<(), io::Error> {
+    let mut membership = shared.watch_membership();
+    let mut bound = shared.config.client.clone();
+    loop {
+        let wanted = tokio::select! {
+            outcome = accept_loop(listener.try_clone()?, Arc::clone(shared)) => return outcome,
+            wanted = moved(&mut membership, shared, &bound) => wanted,
+        };
+        match listen(&wanted, backlog(&shared.config)) {
+            Ok(opened) => {
+                info!(port = wanted.port, "clients are served at another port");
+                listener = opened;
+            }
+            Err(failure) => {
+                let failure: &dyn std::error::Error = &failure;
+                tracing::error!(error = failure, "clients are served at the old port");
+            }
+        }
+        bound = Some(wanted);
+    }
+}
+
+/// Waits until clients are to be served elsewhere than at `bound`.
+async fn moved(
+    membership: &mut watch::Receiver<Arc<Membership>>,
+    shared: &Shared,
+    bound: &Option<HostPort>,
+) -> HostPort {
+    loop {
+        let of_me = |membership: &Membership| membership.members.get(&shared.config.my_id?)?.client.clone();
+        let wanted = of_me(&membership.borrow_and_update());
+        match wanted {
+            Some(wanted) if !same_endpoint(&wanted, bound.as_ref()) => return wanted,
+            // As long as the server runs, somebody could tell.
+            _ => drop(membership.changed().await),
+        }
+    }
+}
+
+/// `0.0.0.0` is every address, as is none.
+fn same_endpoint(one: &HostPort, other: Option<&HostPort>) -> bool {
+    let host = |of: &HostPort| of.host.clone().filter(|host| host != "0.0.0.0");
+    other.is_some_and(|other| one.port == other.port && host(one) == host(other))
+}
+
+fn backlog(config: &Config) -> i32 {
+    config.listen_backlog.and_then(|backlog| i32::try_from(backlog).ok()).unwrap_or(BACKLOG)
 }
 
 /// `none` where nothing listens.
@@ -235,7 +285,7 @@ fn run_listener(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: o
     let outcome = runtime.and_then(|runtime| {
         runtime.block_on(async {
             tokio::select! {
-                outcome = accept_loop(listener, shared) => outcome,
+                outcome = accept_at_every_port(listener, &shared) => outcome,
                 _ = stopped => Ok(()),
             }
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use slab::Slab;
+use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::four_letter::TraceMask;
@@ -16,7 +17,7 @@ use super::queue::NodeQueue;
 use super::restore::Errand;
 use super::stats::{ConnectionStats, ShardStats};
 use crate::auth::Schemes;
-use crate::config::Config;
+use crate::config::{Config, Membership};
 use crate::metrics::{Metrics, Registry};
 use crate::node::{Delivery, Status};
 use crate::pipeline::throttle::{ConnectionThrottle, LargeRequests, Throttle};
@@ -33,6 +34,8 @@ use crate::zab::Zxid;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) schemes: Arc<Schemes>,
+    /// Who belongs to the ensemble now; the configuration says who did at the start.
+    membership: watch::Sender<Arc<Membership>>,
     pub(crate) clock: Clock,
     /// Only the node's thread writes.
     pub(crate) tree: RwLock<Tree>,
@@ -123,6 +126,7 @@ impl Shared {
             ),
             doorkeeper: Arc::new(Doorkeeper::new(per_address_max, connections_max)),
             schemes,
+            membership: watch::Sender::new(Arc::new(config.ensemble.membership.clone())),
             clock,
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(hash_seed)),
@@ -161,12 +165,30 @@ impl Shared {
         is_admitted
     }
 
+    /// Who belongs to the ensemble.
+    pub(crate) fn membership(&self) -> Arc<Membership> {
+        Arc::clone(&self.membership.borrow())
+    }
+
+    pub(super) fn set_membership(&self, membership: Arc<Membership>) {
+        self.membership.send_replace(membership);
+    }
+
+    /// Tells of every change.
+    pub(super) fn watch_membership(&self) -> watch::Receiver<Arc<Membership>> {
+        self.membership.subscribe()
+    }
+
     /// Has `/zookeeper/config` say who belongs to the ensemble. Without `reconfig`, each server says what its own file
     /// does.
     pub(crate) fn describe_membership(&self, tree: &mut Tree) {
         let ensemble = &self.config.ensemble;
         if ensemble.is_distributed() && !ensemble.reconfig_enabled {
-            tree.set_config(ensemble.to_text().as_bytes(), ensemble.version, self.began_ms);
+            tree.set_config(
+                ensemble.membership.to_text().as_bytes(),
+                ensemble.membership.version,
+                self.began_ms,
+            );
         }
     }
 

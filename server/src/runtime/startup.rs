@@ -5,23 +5,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::account;
 use super::background::with_background_threads;
 use super::clock::Clock;
+use super::member::endpoints_of;
 use super::quorum::QuorumSettings;
 use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
-use crate::config::{Config, Member, Role, ServerId, Storage};
+use crate::config::{Config, Ensemble, Membership, Role, ServerId, Storage};
 use crate::metrics::Metrics;
 use crate::node::{CutPolicy, NodeConfig, ReaperConfig};
 use crate::session::TimeoutBounds;
 use crate::storage::{
-    DataDirs, DataLock, Disk, EpochFiles, Error, LogOptions, MemberDisk, OsDisk, RecoveryOptions,
-    RecoveryStats, Result, RocksStore, SnapshotStore, TxnLog, recover,
+    DataDirs, DataLock, Disk, EpochFiles, Error, LogOptions, MemberDisk, MembershipFiles, OsDisk,
+    RecoveryOptions, RecoveryStats, Result, RocksStore, SnapshotStore, TxnLog, recover,
 };
 use crate::tree::{Tree, TreeOptions};
-use crate::zab::{History, Peer, PeerConfig, Quorum, Zxid};
+use crate::zab::{History, Peer, PeerConfig, Zxid};
 
 /// What the threads begin with.
 pub(super) struct Started {
@@ -42,6 +43,7 @@ pub(super) struct Started {
 pub(super) struct MemberStart {
     pub(super) disk: MemberDisk,
     pub(super) epoch_files: EpochFiles,
+    pub(super) membership_files: MembershipFiles,
     pub(super) files: Arc<dyn Disk>,
     pub(super) peer: Peer,
     pub(super) settings: QuorumSettings,
@@ -62,7 +64,8 @@ pub(super) fn load(config: &Config, clock: Clock) -> Result<Started> {
         None => return Err(Error::refused(&config.data_dir, "there is no myid, and no member without it")),
         Some(me) => {
             let last = recovered.log_end.last.unwrap_or_default();
-            Some(member(config, me, &disk, &dirs, options, last, recovered.maybe_lost)?)
+            let found = Found { last, maybe_lost: recovered.maybe_lost, config: tree.config_text() };
+            Some(member(config, me, &disk, &dirs, options, &found)?)
         }
     };
     let snapshot = store.durable().map(|zxid| (zxid, written_at(&dirs.database())));
@@ -104,17 +107,26 @@ fn member(
     disk: &Arc<dyn Disk>,
     dirs: &DataDirs,
     options: RecoveryOptions,
-    last: Zxid,
-    maybe_lost: bool,
+    found: &Found,
 ) -> Result<MemberStart> {
     let epoch_files = dirs.epochs();
-    let promises = epoch_files.load(&**disk, last)?;
-    let peer = Peer::new(peer_config(config, me, maybe_lost), History { promises, last });
+    let promises = epoch_files.load(&**disk, found.last)?;
     let ensemble = &config.ensemble;
-    let addresses = |member: &Member| member.addresses.clone();
+    let membership_files = MembershipFiles { config: config.file.clone(), me };
+    let next = proposed_membership(ensemble, &membership_files, &**disk, found);
+    let endpoints = endpoints_of(&ensemble.membership, next.as_ref());
+    let peer_config = PeerConfig { next, ..peer_config(config, me, found.maybe_lost) };
+    let peer = Peer::new(peer_config, History { promises, last: found.last });
+    if ensemble.reconfig_enabled
+        && ensemble.dynamic_file.is_none()
+        && let Err(failure) = membership_files.back_up(&**disk)
+    {
+        let failure: &dyn std::error::Error = &failure;
+        warn!(error = failure, "no copy of the configuration could be kept");
+    }
     let settings = QuorumSettings {
         me,
-        members: ensemble.members.iter().map(|(id, member)| (*id, addresses(member))).collect(),
+        members: endpoints,
         multi_address: ensemble.multi_address,
         connect_timeout: ensemble.connect_timeout,
         greeting_timeout: ensemble.election_read_timeout.unwrap_or_else(|| sync_limit(config)),
@@ -125,7 +137,38 @@ fn member(
         disk: Arc::clone(disk),
     };
     let disk_of_member = MemberDisk::new(Arc::clone(disk), dirs.clone(), options);
-    Ok(MemberStart { disk: disk_of_member, epoch_files, files: Arc::clone(disk), peer, settings })
+    Ok(MemberStart {
+        disk: disk_of_member,
+        epoch_files,
+        membership_files,
+        files: Arc::clone(disk),
+        peer,
+        settings,
+    })
+}
+
+/// What recovery found, as far as a member must know.
+struct Found {
+    last: Zxid,
+    maybe_lost: bool,
+    /// What `/zookeeper/config` says.
+    config: Option<Vec<u8>>,
+}
+
+/// The membership of a reconfiguration that was under way when the server stopped. The file says that there was one; what
+/// counts is in the log. Without the file, the operator has the last word: whoever lost a quorum for good writes
+/// another membership.
+fn proposed_membership(
+    ensemble: &Ensemble,
+    files: &MembershipFiles,
+    disk: &dyn Disk,
+    found: &Found,
+) -> Option<Membership> {
+    if !ensemble.reconfig_enabled || !files.has_next(disk) {
+        return None;
+    }
+    let text = std::str::from_utf8(found.config.as_ref()?).ok()?;
+    Membership::parse(text).ok().filter(|logged| logged.version > ensemble.membership.version)
 }
 
 /// A leader's proposals may be larger than what this server's own clients may ask for.
@@ -137,14 +180,12 @@ fn sync_limit(config: &Config) -> Duration {
 
 fn peer_config(config: &Config, me: ServerId, maybe_lost: bool) -> PeerConfig {
     let ensemble = &config.ensemble;
-    let is_observer =
-        ensemble.members.get(&me).map_or(ensemble.peer_type, |member| member.role) == Role::Observer;
     PeerConfig {
         me,
-        quorum: Quorum::new(ensemble),
-        membership: ensemble.to_text().into(),
-        membership_version: ensemble.version,
-        is_observer,
+        membership: ensemble.membership.clone(),
+        next: None,
+        reconfig: ensemble.reconfig_enabled,
+        is_observer: ensemble.peer_type == Role::Observer,
         maybe_lost,
         tick: config.tick,
         init_limit: ensemble.init_limit.unwrap_or(config.tick * 10),
@@ -190,6 +231,7 @@ fn node_config(config: &Config) -> NodeConfig {
         read_only_after: config.read_only_mode.then(|| config.tick.max(READ_ONLY_AFTER_MIN)),
         enforce_quota: znodes.enforce_quota,
         reconfig: config.ensemble.reconfig_enabled,
+        standalone: config.ensemble.standalone_enabled,
         list_closed_paths: znodes.close_session_lists_ephemerals,
         audit: config.audit,
         cuts: cut_policy(&config.storage),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{
     Channel, ConnectionInfo, Mode, NotHandedOver, Refusal, RequestStats, ServerView, SessionInfo, Snapshot,
     Statistics, Watch,
 };
-use crate::config::{Config, ServerId};
+use crate::config::{Config, Membership, ServerId};
 use crate::metrics::{Gauges, Registry};
 use crate::session::SessionId;
 use crate::zab::Zxid;
@@ -74,6 +75,10 @@ fn connection(port: u16, session: Option<SessionId>) -> ConnectionInfo {
 impl ServerView for TestView {
     fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn membership(&self) -> Arc<Membership> {
+        Arc::new(self.config.ensemble.membership.clone())
     }
 
     fn registry(&self) -> &Registry {

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, ServerId};
+use crate::config::{Config, Membership, ServerId};
 use crate::metrics::{Gauges, Registry};
 use crate::node::Reign;
 use crate::session::SessionId;
@@ -19,6 +20,8 @@ use super::four_letter::TraceMask;
 pub trait ServerView: Send + Sync {
     /// What it was told.
     fn config(&self) -> &Config;
+    /// Who belongs to its ensemble now.
+    fn membership(&self) -> Arc<Membership>;
     /// What it counts.
     fn registry(&self) -> &Registry;
     /// What is looked up, now.

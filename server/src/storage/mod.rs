@@ -23,6 +23,7 @@ pub mod epoch_file;
 pub mod error;
 pub mod java_snapshot;
 pub mod member;
+pub mod membership_file;
 pub mod purge;
 pub mod recovery;
 mod rocks;
@@ -38,6 +39,7 @@ pub use disk::{Disk, DiskFile, OsDisk};
 pub use epoch_file::{EpochFiles, Epochs};
 pub use error::{Error, LogFlaw, Result};
 pub use member::{MemberDisk, log_bytes_max};
+pub use membership_file::MembershipFiles;
 pub use recovery::{Recovered, RecoveryOptions, RecoveryStats, recover};
 pub use rocks::RocksStore;
 #[cfg(feature = "fuzzing")]

@@ -207,6 +207,20 @@ impl Tree {
         self.data_size = self.data_size - old_len + text.len() as u64;
     }
 
+    /// As of which zxid the configuration stands there; 0 if there is none.
+    #[must_use]
+    pub fn config_version(&self) -> i64 {
+        self.find_id(path::CONFIG)
+            .filter(|id| self.nodes[*id].data.is_some())
+            .map_or(0, |id| self.nodes[id].mzxid)
+    }
+
+    /// The configuration, if there is one.
+    #[must_use]
+    pub fn config_text(&self) -> Option<Vec<u8>> {
+        self.find(path::CONFIG)?.data().map(<[u8]>::to_vec)
+    }
+
     /// The [`digest`]; 0 while digests are off.
     #[must_use]
     pub fn digest(&self) -> u64 {

@@ -10,7 +10,8 @@ use super::leader::{LeaderPhase, Leading, Learner, Stage};
 use super::learner::LearnerStage;
 use super::output::{DiskWork, LinkWork, Output, Recipients, Told};
 use super::packet::Packet;
-use super::{LinkId, Peer, State, Violation, Zxid};
+use super::{LinkId, Peer, Quorum, State, Violation, Zxid};
+use crate::config::ServerId;
 
 fn send_to_all(to: &Arc<[LinkId]>, packet: impl FnOnce() -> Packet, out: &mut Vec<Output>) {
     if !to.is_empty() {
@@ -39,6 +40,7 @@ impl Peer {
             }
         }
         send_to_all(&leading.followers, || Packet::Proposal { zxid, record: record.clone() }, out);
+        self.foresee(zxid, &record, out);
         self.append(zxid, record, out);
         true
     }
@@ -78,35 +80,72 @@ impl Peer {
         }
         learner.owing_since = (learner.acked < proposed).then_some(now);
         if zxid > self.log.committed {
-            self.try_commit(out);
+            self.try_commit(now, out);
         }
         Ok(())
     }
 
-    /// Acks come in the order of proposals, on disk and on the wire: whoever has acknowledged one has all before it.
-    pub(super) fn try_commit(&mut self, out: &mut Vec<Output>) {
-        let State::Leading(leading) = &mut self.state else {
-            return;
+    /// Commits what has its quorums. A reconfiguration changes what that means for all that comes behind it.
+    pub(super) fn try_commit(&mut self, now: Duration, out: &mut Vec<Output>) {
+        while let Some(committed) = self.newly_committed() {
+            let next = self.views.next.as_ref().map(|next| Zxid(next.version()));
+            let State::Leading(leading) = &self.state else {
+                return;
+            };
+            let activates = next == Some(committed);
+            let designated = activates.then(|| self.designated_leader(leading));
+            self.commit_proposals(committed, designated, out);
+            match designated {
+                Some(designated) => self.activate_as_leader(designated, now, out),
+                None => return,
+            }
+        }
+    }
+
+    /// The last proposal that can be committed now, but none behind a reconfiguration that can.
+    fn newly_committed(&self) -> Option<Zxid> {
+        let State::Leading(leading) = &self.state else {
+            return None;
         };
         if leading.phase != LeaderPhase::Serving || self.tail.is_empty() {
-            return;
+            return None;
         }
-        let counts = |learner: &&Learner| !learner.is_observer && learner.stage == Stage::InStep;
-        let followers = leading.learners.values().filter(counts);
-        let acks = followers.map(|learner| (learner.acked, learner.server));
+        let acks = leading.synced_followers().map(|learner| (learner.acked, learner.server));
         let mut acks: Vec<_> = acks.chain([(self.log.persisted, self.config.me)]).collect();
         acks.sort_unstable_by(|one, other| other.cmp(one));
-        let committed = (1..=acks.len()).find_map(|count| {
-            let has = acks[..count].iter().map(|(_, server)| *server);
-            self.config.quorum.is_quorum(has).then_some(acks[count - 1].0)
-        });
-        let Some(committed) = committed.filter(|committed| *committed > self.log.committed) else {
+        let reached = reached_by(&self.views.current.quorum, &acks)?;
+        let committed = match &self.views.next {
+            Some(next) if reached.0 >= next.version() => {
+                let reconfig = Zxid(next.version());
+                if reached_by(&next.quorum, &acks) >= Some(reconfig) {
+                    reconfig
+                } else {
+                    self.tail.iter().rev().find(|(zxid, _)| *zxid < reconfig)?.0
+                }
+            }
+            _ => reached,
+        };
+        Some(committed).filter(|committed| *committed > self.log.committed)
+    }
+
+    /// Up to `committed`, which is a reconfiguration if it designates a leader.
+    fn commit_proposals(&mut self, committed: Zxid, designated: Option<ServerId>, out: &mut Vec<Output>) {
+        let State::Leading(leading) = &mut self.state else {
             return;
         };
         let mut last = None;
         while let Some((zxid, record)) = self.tail.pop_front_if(|(zxid, _)| *zxid <= committed) {
-            leading.tell_committed(zxid, out);
-            send_to_all(&leading.observers, || Packet::Inform { zxid, record: record.clone() }, out);
+            match designated.filter(|_| zxid == committed) {
+                None => {
+                    leading.tell_committed(&Packet::Commit(zxid), out);
+                    send_to_all(&leading.observers, || Packet::Inform { zxid, record: record.clone() }, out);
+                }
+                Some(leader) => {
+                    leading.tell_committed(&Packet::CommitAndActivate { zxid, leader }, out);
+                    let inform = || Packet::InformAndActivate { zxid, leader, record: record.clone() };
+                    send_to_all(&leading.observers, inform, out);
+                }
+            }
             while let Some((_, link)) = leading.syncs.pop_front_if(|(last, _)| *last <= zxid) {
                 if leading.learners.contains_key(&link) {
                     out.push(super::discovery::send(link, Packet::Sync));
@@ -122,16 +161,41 @@ impl Peer {
     }
 }
 
+/// The last proposal that a quorum has. `acks` begin with the newest: they come in the order of proposals, on disk and on
+/// the wire, so whoever has acknowledged one has all before it.
+fn reached_by(quorum: &Quorum, acks: &[(Zxid, ServerId)]) -> Option<Zxid> {
+    (1..=acks.len()).find_map(|count| {
+        let has = acks[..count].iter().map(|(_, server)| *server);
+        quorum.is_quorum(has).then_some(acks[count - 1].0)
+    })
+}
+
 // The learner's half.
 impl Peer {
     /// PROPOSAL, COMMIT, INFORM, before UPTODATE and after.
-    pub(super) fn take_broadcast(&mut self, packet: Packet, out: &mut Vec<Output>) -> Result<(), Violation> {
+    pub(super) fn take_broadcast(
+        &mut self,
+        packet: Packet,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Violation> {
         match packet {
             Packet::Proposal { zxid, record } => self.on_proposal(zxid, record, out),
-            Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => self.on_commit(zxid, out),
-            Packet::Inform { zxid, record } | Packet::InformAndActivate { zxid, record, .. } => {
+            Packet::Commit(zxid) => self.on_commit(zxid, out),
+            Packet::Inform { zxid, record } => {
                 self.on_proposal(zxid, record, out)?;
                 self.on_commit(zxid, out)
+            }
+            Packet::CommitAndActivate { zxid, leader } => {
+                self.on_commit(zxid, out)?;
+                self.activate_as_learner(zxid, leader, now, out);
+                Ok(())
+            }
+            Packet::InformAndActivate { zxid, leader, record } => {
+                self.on_proposal(zxid, record, out)?;
+                self.on_commit(zxid, out)?;
+                self.activate_as_learner(zxid, leader, now, out);
+                Ok(())
             }
             other => self.take_service(other, out),
         }
@@ -156,6 +220,7 @@ impl Peer {
         if self.is_staged() {
             self.tail.push_back((zxid, record)); // Its log begins once the tree is installed.
         } else {
+            self.foresee(zxid, &record, out);
             self.append(zxid, record, out);
         }
         Ok(())
@@ -214,13 +279,13 @@ impl Leading {
             .collect()
     }
 
-    /// Tells followers that `zxid` is committed; those that are not in step yet will be told.
-    fn tell_committed(&mut self, zxid: Zxid, out: &mut Vec<Output>) {
-        send_to_all(&self.followers_in_step, || Packet::Commit(zxid), out);
+    /// Tells followers of a commit; those that are not in step yet will be told.
+    fn tell_committed(&mut self, commit: &Packet, out: &mut Vec<Output>) {
+        send_to_all(&self.followers_in_step, || commit.clone(), out);
         if self.followers_in_step.len() < self.followers.len() {
             let is_waiting = |learner: &&mut Learner| !learner.is_observer && learner.stage == Stage::Sent;
             let waiting = self.learners.values_mut().filter(is_waiting);
-            waiting.for_each(|learner| learner.commits_held.push(zxid));
+            waiting.for_each(|learner| learner.commits_held.push(commit.clone()));
         }
     }
 }

@@ -95,9 +95,9 @@ impl Peer {
         match packet {
             Packet::LearnerInfo { protocol, .. } if protocol < PROTOCOL => Err(Violation::Version(protocol)),
             Packet::LearnerInfo { server, config_version, .. }
-                if config_version > self.config.membership_version =>
+                if config_version > self.views.seen().version() =>
             {
-                let (theirs, ours) = (config_version, self.config.membership_version);
+                let (theirs, ours) = (config_version, self.views.seen().version());
                 Err(Violation::NewerConfig { learner: server, theirs, ours })
             }
             Packet::LearnerInfo { accepted, .. } if accepted > EPOCH_MAX => {
@@ -143,7 +143,7 @@ impl Peer {
             debug!(%server, is_observer, accepted = accepted.0, "a learner came");
             leading.admit(link, server, is_observer, accepted, now);
             let is_proposed = leading.phase > LeaderPhase::Gathering;
-            is_outdated |= is_proposed && accepted > leading.epoch && self.config.quorum.is_voter(server);
+            is_outdated |= is_proposed && accepted > leading.epoch && self.views.is_voter(server);
             if leading.phase >= LeaderPhase::Promised {
                 leading.invite(link, out);
             }
@@ -167,7 +167,7 @@ impl Peer {
         let followers = leading.learners.values().filter(|learner| !learner.is_observer);
         let here: Vec<_> = followers.map(|learner| (learner.server, learner.accepted)).collect();
         let servers = here.iter().map(|(server, _)| *server).chain([self.config.me]);
-        if !self.config.quorum.is_quorum(servers) {
+        if !self.views.is_quorum(servers) {
             return;
         }
         let promised = here.iter().map(|(_, accepted)| *accepted).fold(self.promises.accepted, Ord::max);
@@ -175,6 +175,7 @@ impl Peer {
         leading.phase = LeaderPhase::Promising;
         self.disk_works += 1;
         out.push(Output::Disk(DiskWork::SaveAcceptedEpoch(leading.epoch)));
+        self.number_initial_membership(out);
     }
 
     /// This server itself has promised the epoch.
@@ -232,7 +233,7 @@ impl Peer {
         let promised =
             leading.learners.values().filter(|learner| !learner.is_observer && learner.has_promised());
         let servers = promised.map(|learner| learner.server).chain([self.config.me]);
-        if !self.config.quorum.is_quorum(servers) {
+        if !self.views.is_quorum(servers) {
             return;
         }
         info!(epoch = leading.epoch.0, "a quorum promised the epoch");
@@ -251,7 +252,7 @@ impl Peer {
         }
         leading.phase = LeaderPhase::Noted;
         leading.due = now + self.config.init_limit;
-        self.sync_all(out);
+        self.sync_all(now, out);
     }
 }
 
@@ -295,7 +296,7 @@ impl Peer {
             accepted: self.promises.accepted,
             server: self.config.me,
             protocol: PROTOCOL,
-            config_version: self.config.membership_version,
+            config_version: self.views.current.version(),
         };
         out.push(send(link, info));
     }

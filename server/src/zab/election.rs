@@ -75,7 +75,7 @@ impl Peer {
     /// What this server votes for before it has heard of anybody.
     #[doc(alias = "getInitId")]
     fn own_vote(&self) -> Vote {
-        if self.config.quorum.is_voter(self.config.me) {
+        if self.views.is_voter(self.config.me) {
             let leader = self.endorsed.unwrap_or(self.config.me);
             Vote { leader, zxid: self.vote_zxid(), peer_epoch: self.promises.current }
         } else {
@@ -91,7 +91,7 @@ impl Peer {
     /// This server's own ballot, which it needs no link for.
     fn cast(&self, election: &mut Election) {
         let (vote, round) = (election.proposal, self.round);
-        if self.config.quorum.is_voter(self.config.me) {
+        if self.views.is_voter(self.config.me) {
             let ballot = Ballot { vote, round, state: PeerState::Looking, has_version: true };
             election.ballots.insert(self.config.me, ballot);
         }
@@ -99,13 +99,13 @@ impl Peer {
 
     /// `FastLeaderElection.sendNotifications`.
     fn tell_vote(&self, election: &Election, out: &mut Vec<Output>) {
-        for to in self.config.quorum.voters().filter(|id| *id != self.config.me) {
+        for to in self.views.voters().filter(|id| *id != self.config.me) {
             out.push(self.notify(to, PeerState::Looking, election.proposal, self.round));
         }
     }
 
     fn notify(&self, to: ServerId, state: PeerState, vote: Vote, round: i64) -> Output {
-        let config: Bytes = self.config.membership.clone();
+        let config: Bytes = self.views.current.text.clone();
         let notification = Notification { state, vote, round, version: Notification::VERSION, config };
         Output::Link(LinkWork::Notify { to, notification })
     }
@@ -119,7 +119,7 @@ impl Peer {
         elected: Elected,
         out: &mut Vec<Output>,
     ) {
-        if heard.state == PeerState::Looking && self.config.quorum.is_voter(self.config.me) {
+        if heard.state == PeerState::Looking && self.views.is_voter(self.config.me) {
             out.push(self.notify(from, self.state_name(), elected.vote, elected.round));
         }
     }
@@ -133,7 +133,7 @@ impl Peer {
         now: Duration,
         out: &mut Vec<Output>,
     ) -> Option<Elected> {
-        if !self.config.quorum.is_voter(from) {
+        if !self.views.is_voter(from) {
             if heard.state == PeerState::Looking {
                 self.answer_seeker(election, from, out);
             }
@@ -143,7 +143,7 @@ impl Peer {
             warn!(%from, round = heard.round, "a vote in a round that no election has reached");
             return None;
         }
-        if !self.config.quorum.is_voter(heard.vote.leader) {
+        if !self.views.is_voter(heard.vote.leader) {
             debug!(%from, leader = %heard.vote.leader, "a vote for a server that does not vote");
             return None;
         }
@@ -161,7 +161,7 @@ impl Peer {
     }
 
     fn answer_seeker(&self, election: &Election, from: ServerId, out: &mut Vec<Output>) {
-        if self.config.quorum.is_voter(self.config.me) {
+        if self.views.is_voter(self.config.me) {
             out.push(self.notify(from, PeerState::Looking, election.proposal, self.round));
         }
     }
@@ -212,11 +212,11 @@ impl Peer {
         let agrees = |ballot: &Ballot| ballot.vote == vote && ballot.round == round;
         let in_favour: Vec<_> =
             election.ballots.iter().filter(|(_, ballot)| agrees(ballot)).map(|(id, _)| *id).collect();
-        if !self.config.quorum.is_quorum(in_favour.iter().copied()) {
+        if !self.views.is_quorum(in_favour.iter().copied()) {
             election.final_at = None;
             return None;
         }
-        if in_favour.len() == self.config.quorum.voters().count() {
+        if in_favour.len() == self.views.voters().count() {
             return Some(Elected { vote, round });
         }
         let final_at = *election.final_at.get_or_insert(now + FINALIZE_WAIT);
@@ -246,7 +246,7 @@ impl Peer {
 
     fn has_joined_quorum(&self, ballots: &BTreeMap<ServerId, Ballot>, ballot: &Ballot) -> bool {
         let agreeing = ballots.iter().filter(|(_, other)| agree(other, ballot)).map(|(id, _)| *id);
-        self.config.quorum.is_quorum(agreeing)
+        self.views.is_quorum(agreeing)
     }
 
     /// Without its own word, a server that died would be elected over and over.
@@ -263,7 +263,7 @@ impl Peer {
     #[doc(alias = "totalOrderPredicate")]
     fn is_better(&self, new: &Vote, old: &Vote) -> bool {
         let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid, vote.leader);
-        self.config.quorum.is_candidate(new.leader) && rank(new) > rank(old)
+        self.views.is_candidate(new.leader) && rank(new) > rank(old)
     }
 
     /// Time passes: what a quorum agreed on may be final; who was silent is told again.

@@ -10,7 +10,9 @@ use tracing::{info, warn};
 use super::discovery::close;
 use super::election::Elected;
 use super::output::{Output, Told};
-use super::{DiskDone, Epoch, LinkId, Peer, PeerConfig, PeerStatus, State, Zxid};
+use super::packet::Packet;
+use super::views::Views;
+use super::{DiskDone, Epoch, LinkId, Peer, PeerStatus, State, Zxid};
 use crate::config::ServerId;
 
 /// A leader, elected or already serving.
@@ -71,7 +73,7 @@ pub(super) struct Learner {
     /// What was committed since NEWLEADER was sent, in order: told once that is acknowledged. A Java learner up to 3.8
     /// has forgotten by NEWLEADER which proposals came before it, and fails at their commits until UPTODATE
     /// (ZOOKEEPER-4394).
-    pub(super) commits_held: Vec<Zxid>,
+    pub(super) commits_held: Vec<Packet>,
     /// The last proposal that it acknowledged.
     pub(super) acked: Zxid,
     /// Since when it owes an acknowledgement, and makes no progress.
@@ -134,9 +136,12 @@ impl Leading {
     }
 
     /// Followers who could lead.
-    fn successors<'a>(&'a self, config: &'a PeerConfig) -> impl Iterator<Item = &'a Learner> {
+    fn successors<'a>(&'a self, views: &'a Views) -> impl Iterator<Item = &'a Learner> {
         let is_ready = |learner: &&Learner| !learner.is_observer && learner.stage == Stage::InStep;
-        self.learners.values().filter(is_ready).filter(|learner| config.quorum.is_candidate(learner.server))
+        self.learners
+            .values()
+            .filter(is_ready)
+            .filter(|learner| views.current.quorum.is_candidate(learner.server))
     }
 
     /// Who gets proposals, and who gets what is committed: all that were sent our history.
@@ -151,13 +156,15 @@ impl Leading {
         self.observers = observers;
     }
 
-    pub(super) fn describe(&self, config: &PeerConfig, status: &mut PeerStatus) {
-        status.leader = Some(config.me);
+    pub(super) fn describe(&self, me: ServerId, views: &Views, status: &mut PeerStatus) {
+        status.leader = Some(me);
         status.serves = self.phase == LeaderPhase::Serving;
         status.learners = self.learners.len();
         let in_step = || self.learners.values().filter(|learner| learner.stage == Stage::InStep);
         status.synced_observers = in_step().filter(|learner| learner.is_observer).count();
         status.synced_followers = in_step().count() - status.synced_observers;
+        let is_voter = |learner: &&Learner| views.current.quorum.is_voter(learner.server);
+        status.synced_non_voters = self.synced_followers().filter(|learner| !is_voter(learner)).count();
     }
 }
 
@@ -209,7 +216,7 @@ impl Peer {
         let State::Leading(leading) = &mut self.state else {
             return false;
         };
-        if leading.phase != LeaderPhase::Serving || leading.successors(&self.config).next().is_none() {
+        if leading.phase != LeaderPhase::Serving || leading.successors(&self.views).next().is_none() {
             return false;
         }
         leading.hands_over_until = Some(now + self.config.tick);
@@ -239,7 +246,7 @@ impl Peer {
         };
         // The rest will think the one with the largest number best, too.
         let has_all = |learner: &&Learner| learner.owing_since.is_none();
-        let successor = leading.successors(&self.config).filter(has_all).map(|learner| learner.server).max();
+        let successor = leading.successors(&self.views).filter(has_all).map(|learner| learner.server).max();
         if let (Some(successor), true) = (successor, self.tail.is_empty()) {
             info!(%successor, "handing leadership over");
             self.endorsed = Some(successor);
@@ -259,8 +266,8 @@ impl Peer {
             DiskDone::AcceptedEpoch(_) => self.on_leader_promised(now, out),
             DiskDone::CurrentEpoch(_) => self.on_reign_noted(now, out),
             DiskDone::Persisted(_) => {
-                self.count_synced(out);
-                self.try_commit(out);
+                self.count_synced(now, out);
+                self.try_commit(now, out);
                 self.try_hand_over(now, out);
             }
             DiskDone::Traced { link, trace } => self.on_traced(link, trace, out),

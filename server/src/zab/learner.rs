@@ -8,6 +8,7 @@ use super::discovery::close;
 use super::election::Elected;
 use super::output::{DiskWork, LinkWork, Output};
 use super::packet::Packet;
+use super::views::View;
 use super::{DiskDone, Epoch, LinkId, Peer, PeerStatus, State, Violation, Zxid};
 
 /// After so many attempts to dial the elected leader, the election was in vain.
@@ -34,6 +35,8 @@ pub(super) struct Learning {
     pub(super) deferred: VecDeque<Packet>,
     /// It was told that this server has no history, so that it sends all of its own.
     pub(super) claims_nothing: bool,
+    /// The membership that came with NEWLEADER, if it is new: UPTODATE says that it is committed.
+    pub(super) membership: Option<View>,
     /// The last txn that was in common with the leader before its first proposal.
     pub(super) baseline: Zxid,
     /// The last txn it sent.
@@ -119,6 +122,7 @@ impl Peer {
             silent_at: now + self.config.sync_limit.min(self.config.init_limit),
             deferred: VecDeque::new(),
             claims_nothing: false,
+            membership: None,
             baseline: Zxid::ZERO,
             last: Zxid::ZERO,
             is_staged: false,
@@ -208,7 +212,7 @@ impl Peer {
             }
             return self.break_with_leader(Violation::TooMany, now, out);
         }
-        if let Err(violation) = self.take_leader_packet(packet, out) {
+        if let Err(violation) = self.take_leader_packet(packet, now, out) {
             self.break_with_leader(violation, now, out);
         }
     }
@@ -221,7 +225,12 @@ impl Peer {
         self.look_again(&why, now, out);
     }
 
-    fn take_leader_packet(&mut self, packet: Packet, out: &mut Vec<Output>) -> Result<(), Violation> {
+    fn take_leader_packet(
+        &mut self,
+        packet: Packet,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Violation> {
         let State::Learning(learning) = &self.state else {
             return Ok(());
         };
@@ -239,15 +248,17 @@ impl Peer {
                 Ok(())
             }
             (LearnerStage::Promised, other) => wrong(&other, "it is said how histories differ"),
-            (LearnerStage::Syncing, Packet::NewLeader { epoch, .. }) => self.on_newleader(epoch, out),
+            (LearnerStage::Syncing, Packet::NewLeader { epoch, config }) => {
+                self.on_newleader(epoch, config, out)
+            }
             (LearnerStage::Noted, Packet::UpToDate) => {
-                self.on_uptodate(out);
+                self.on_uptodate(now, out);
                 Ok(())
             }
             // It wants no answer from whoever is not in step.
             (LearnerStage::Syncing, Packet::Ping { .. }) => Ok(()),
             (LearnerStage::Syncing | LearnerStage::Noted | LearnerStage::Serving, packet) => {
-                self.take_broadcast(packet, out)
+                self.take_broadcast(packet, now, out)
             }
             (_, other) => wrong(&other, "nothing is expected"),
         }
@@ -262,7 +273,7 @@ impl Peer {
                 self.tell_history(Some(self.promises.current), out);
             }
             (DiskDone::Truncated(zxid), LearnerStage::Truncating) => {
-                self.restart_log(zxid);
+                self.restart_log(zxid, out);
                 self.continue_from(zxid);
             }
             (DiskDone::TruncateRefused, LearnerStage::Truncating) => {
@@ -283,7 +294,7 @@ impl Peer {
             && !learning.stage.waits_for_disk()
             && let Some(packet) = learning.deferred.pop_front()
         {
-            if let Err(violation) = self.take_leader_packet(packet, out) {
+            if let Err(violation) = self.take_leader_packet(packet, now, out) {
                 return self.break_with_leader(violation, now, out);
             }
         }

@@ -11,6 +11,7 @@
 //! | 2, synchronisation | [`sync`] | DIFF, TRUNC, SNAP, NEWLEADER, UPTODATE |
 //! | 3, broadcast | [`broadcast`] | PROPOSAL, ACK, COMMIT, INFORM |
 //! | ever after | [`service`] | PING, REQUEST, REVALIDATE, SYNC |
+//! | new members | [`reconfig`], [`views`] | COMMITANDACTIVATE, INFORMANDACTIVATE |
 //!
 //! Who leads is a [`leader`], who follows or observes a [`learner`]: what each remembers, how it begins and ends, and
 //! which of the above a packet or the disk's answer goes to.
@@ -29,8 +30,10 @@ mod notification;
 mod output;
 mod packet;
 mod quorum;
+mod reconfig;
 mod service;
 mod sync;
+mod views;
 mod violation;
 mod window;
 mod zxid;
@@ -38,7 +41,6 @@ mod zxid;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tracing::{info, warn};
 
 pub use input::{DiskDone, Input, LinkId, Trace};
@@ -49,13 +51,14 @@ pub use quorum::Quorum;
 pub use violation::Violation;
 pub use zxid::{Epoch, Zxid};
 
-use crate::config::ServerId;
+use crate::config::{Membership, Role, ServerId};
 use crate::storage::Epochs;
 use discovery::Visitor;
 use election::{Elected, Election};
 use leader::Leading;
 use learner::Learning;
 use sync::Tail;
+use views::Views;
 use window::Window;
 
 /// Learners that dialed and have not been let in yet. One more is turned away.
@@ -66,13 +69,13 @@ const VISITORS_MAX: usize = 512;
 pub struct PeerConfig {
     /// `myid`.
     pub me: ServerId,
-    /// Who counts.
-    pub quorum: Quorum,
-    /// The membership as text, as it travels in votes and in NEWLEADER.
-    pub membership: Bytes,
-    /// Its version.
-    pub membership_version: i64,
-    /// It observes, whatever else: `peerType`.
+    /// Who belongs to the ensemble, and who counts.
+    pub membership: Membership,
+    /// The membership of a reconfiguration that the log has, if it is not known to be committed.
+    pub next: Option<Membership>,
+    /// `reconfigEnabled`.
+    pub reconfig: bool,
+    /// It observes, unless the membership says what it does: `peerType`.
     pub is_observer: bool,
     /// The database may have been lost: this server must not be elected until it has been brought up to date.
     pub maybe_lost: bool,
@@ -106,6 +109,8 @@ pub struct History {
 #[doc(alias = "QuorumPeer")]
 pub struct Peer {
     config: PeerConfig,
+    views: Views,
+    is_observer: bool,
     promises: Epochs,
     log: Log,
     /// Txns that are logged, or wait for that, and are not committed.
@@ -167,6 +172,8 @@ pub struct PeerStatus {
     pub round: i64,
     /// Followers and observers that are in step (of a leader).
     pub synced_followers: usize,
+    /// Of the followers, those that do not vote (of a leader).
+    pub synced_non_voters: usize,
     /// Observers that are in step (of a leader).
     pub synced_observers: usize,
     /// All learners with a link (of a leader).
@@ -182,8 +189,13 @@ impl Peer {
         let last = history.last;
         let wants_snapshot = config.maybe_lost && last == Zxid::ZERO;
         let window = Window::new(config.window_txns_max, last);
+        let views = Views::new(config.membership.clone(), config.next.clone());
+        let role = config.membership.role_of(config.me);
+        let is_observer = role.map_or(config.is_observer, |role| role == Role::Observer);
         Self {
             config,
+            views,
+            is_observer,
             promises: history.promises,
             log: Log { logged: last, persisted: last, committed: Zxid::ZERO },
             tail: Tail::new(),
@@ -238,13 +250,14 @@ impl Peer {
             committed: self.log.committed,
             round: self.round,
             synced_followers: 0,
+            synced_non_voters: 0,
             synced_observers: 0,
             learners: 0,
             outstanding: 0,
         };
         match &self.state {
             State::Idle | State::Looking(_) => {}
-            State::Leading(leading) => leading.describe(&self.config, &mut status),
+            State::Leading(leading) => leading.describe(self.config.me, &self.views, &mut status),
             State::Learning(learning) => learning.describe(&mut status),
         }
         status
@@ -260,7 +273,7 @@ impl Peer {
     }
 
     fn observes(&self) -> bool {
-        self.config.is_observer
+        self.is_observer
     }
 
     fn on_notification(
@@ -272,6 +285,10 @@ impl Peer {
     ) {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {}
+            State::Looking(_) if self.learn_membership(&heard.config, out) => {
+                self.look_again("", now, out);
+                self.on_notification(from, heard, now, out);
+            }
             State::Looking(mut election) => {
                 let elected = self.on_vote_looking(&mut election, from, heard, now, out);
                 self.state = State::Looking(election);
@@ -311,6 +328,14 @@ impl Peer {
 
     /// Gives up whatever it does, for an election.
     fn look_again(&mut self, why: &str, now: Duration, out: &mut Vec<Output>) {
+        self.leave(why, out);
+        out.push(Output::Told(Told::Look));
+        let election = self.look(now, out);
+        self.state = State::Looking(election);
+        self.on_tick(now, out);
+    }
+
+    fn leave(&mut self, why: &str, out: &mut Vec<Output>) {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {}
             State::Looking(_) => {}
@@ -323,10 +348,6 @@ impl Peer {
                 self.leave_learning(*learning, out);
             }
         }
-        out.push(Output::Told(Told::Look));
-        let election = self.look(now, out);
-        self.state = State::Looking(election);
-        self.on_tick(now, out);
     }
 
     fn on_tick(&mut self, now: Duration, out: &mut Vec<Output>) {
@@ -406,7 +427,7 @@ impl Peer {
     fn on_late_disk(&mut self, done: DiskDone, now: Duration, out: &mut Vec<Output>) {
         match done {
             DiskDone::Truncated(zxid) | DiskDone::Reloaded(zxid) | DiskDone::Installed(zxid) => {
-                self.restart_log(zxid)
+                self.restart_log(zxid, out);
             }
             DiskDone::TruncateRefused => self.on_truncate_refused(out),
             _ => {}
@@ -417,7 +438,8 @@ impl Peer {
     }
 
     /// The log ends at `zxid` now, and all of it is on disk.
-    fn restart_log(&mut self, zxid: Zxid) {
+    fn restart_log(&mut self, zxid: Zxid, out: &mut Vec<Output>) {
+        self.forget_views_after(zxid, out);
         let committed = self.log.committed.min(zxid);
         self.log = Log { logged: zxid, persisted: zxid, committed };
         self.tail.clear();

@@ -10,7 +10,7 @@ use super::notification::Notification;
 use super::packet::Packet;
 use super::violation::Violation;
 use super::{Epoch, Zxid};
-use crate::config::ServerId;
+use crate::config::{Membership, ServerId};
 use crate::session::SessionId;
 
 /// Something to do, in this order within each of the three kinds.
@@ -93,6 +93,14 @@ pub enum DiskWork {
     },
     /// Promise an epoch: `acceptedEpoch`.
     SaveAcceptedEpoch(Epoch),
+    /// Note who belongs to the ensemble, for certain and, if a reconfiguration is under way, perhaps. It is on disk
+    /// before whatever is asked for next is begun, and is not answered.
+    SaveMembership {
+        /// What is committed.
+        current: Arc<Membership>,
+        /// What is proposed.
+        next: Option<Arc<Membership>>,
+    },
     /// Note whose history this is: `currentEpoch`. All appended before is persisted first.
     SaveCurrentEpoch(Epoch),
     /// Cut the log behind this zxid, and have the tree not reach beyond it.

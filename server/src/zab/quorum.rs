@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Ensemble, ServerId};
+use crate::config::{Membership, ServerId};
 
 /// The voters, and what a quorum of them is. Any two quorums have a server in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,13 +15,13 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// The quorums of an ensemble.
+    /// The quorums of a membership.
     #[must_use]
-    pub fn new(ensemble: &Ensemble) -> Self {
+    pub fn new(membership: &Membership) -> Self {
         let mut voters = BTreeMap::new();
-        for id in ensemble.voters() {
-            let group = ensemble.groups.iter().find(|(_, members)| members.contains(&id));
-            let weight = ensemble.weights.get(&id).copied().unwrap_or(1);
+        for id in membership.voters() {
+            let group = membership.groups.iter().find(|(_, members)| members.contains(&id));
+            let weight = membership.weights.get(&id).copied().unwrap_or(1);
             voters.insert(id, group.map_or((0, 1), |(group, _)| (*group, weight)));
         }
         let mut groups = BTreeMap::new();

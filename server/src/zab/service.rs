@@ -49,7 +49,7 @@ impl Peer {
             .values()
             .filter(|learner| !learner.is_observer && learner.stage == Stage::InStep);
         let servers = in_step.map(|learner| learner.server).chain([self.config.me]);
-        if !self.config.quorum.is_quorum(servers) {
+        if !self.views.is_quorum(servers) {
             return self.look_again("the quorum is lost", now, out);
         }
         let zxid = self.log.logged.max(leading.epoch.beginning());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{debug, info};
 
-use super::discovery::send;
+use super::discovery::{close, send};
 use super::input::Trace;
 use super::leader::{LeaderPhase, Learner, Stage};
 use super::learner::LearnerStage;
@@ -27,7 +27,7 @@ impl Peer {
     }
 
     /// Sends its share to everybody who waits for it.
-    pub(super) fn sync_all(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn sync_all(&mut self, now: Duration, out: &mut Vec<Output>) {
         let State::Leading(leading) = &self.state else {
             return;
         };
@@ -40,11 +40,14 @@ impl Peer {
         for link in waiting {
             self.begin_sync(link, out);
         }
-        self.count_synced(out);
+        self.count_synced(now, out);
     }
 
     /// DIFF, TRUNC or SNAP?
     pub(super) fn begin_sync(&mut self, link: LinkId, out: &mut Vec<Output>) {
+        if self.holds_newcomers() {
+            return;
+        }
         let end = self.history_end();
         let State::Leading(leading) = &mut self.state else {
             return;
@@ -75,6 +78,7 @@ impl Peer {
 
     /// The disk says where a learner's history ends in ours.
     pub(super) fn on_traced(&mut self, link: LinkId, trace: Trace, out: &mut Vec<Output>) {
+        let is_held = self.holds_newcomers();
         let State::Leading(leading) = &mut self.state else {
             return;
         };
@@ -83,6 +87,7 @@ impl Peer {
             return;
         };
         match trace {
+            _ if is_held => self.turn_away(link, out),
             Trace::OutOfReach => self.send_snapshot(link, out),
             Trace::Found => self.send_diff(link, last, out),
             Trace::Missing { previous, next } => self.send_from_fork(link, last, previous, next, out),
@@ -136,9 +141,18 @@ impl Peer {
         if !is_awaited {
             return; // Its link has gone, and the driver lets go of the snapshot with it.
         }
+        if self.holds_newcomers() {
+            return self.turn_away(link, out);
+        }
         out.push(send(link, Packet::Snap(zxid)));
         out.push(Output::Link(LinkWork::SendSnapshot { link }));
         self.send_rest(link, zxid, out);
+    }
+
+    /// It comes back when it can be let in.
+    fn turn_away(&mut self, link: LinkId, out: &mut Vec<Output>) {
+        out.push(close(link, None));
+        self.on_learner_lost(link, out);
     }
 
     /// What comes after `after`: the committed, the outstanding, and NEWLEADER. From here on it gets what is new.
@@ -167,7 +181,7 @@ impl Peer {
                 out.push(send(link, Packet::Proposal { zxid: *zxid, record: record.clone() }));
             }
         }
-        let (epoch, config) = (leading.epoch, Some(self.config.membership.clone()));
+        let (epoch, config) = (leading.epoch, Some(self.views.seen().text.clone()));
         out.push(send(link, Packet::NewLeader { epoch, config }));
         learner.stage = Stage::Sent;
         leading.list_recipients();
@@ -188,16 +202,16 @@ impl Peer {
         leading.list_recipients();
         if leading.phase == LeaderPhase::Serving {
             out.push(send(link, Packet::UpToDate));
-            out.extend(commits_held.into_iter().map(|zxid| send(link, Packet::Commit(zxid))));
-            self.try_commit(out);
+            out.extend(commits_held.into_iter().map(|commit| send(link, commit)));
+            self.try_commit(now, out);
         } else {
-            self.count_synced(out);
+            self.count_synced(now, out);
         }
     }
 
     /// A quorum has the history: it is committed, and the leader serves.
     #[doc(alias = "waitForNewLeaderAck")]
-    pub(super) fn count_synced(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn count_synced(&mut self, now: Duration, out: &mut Vec<Output>) {
         let State::Leading(leading) = &mut self.state else {
             return;
         };
@@ -207,18 +221,27 @@ impl Peer {
         let in_step = || leading.learners.iter().filter(|(_, learner)| learner.stage == Stage::InStep);
         let followers = in_step().filter(|(_, learner)| !learner.is_observer);
         let servers = followers.map(|(_, learner)| learner.server).chain([self.config.me]);
-        if !self.config.quorum.is_quorum(servers) {
+        if !self.views.is_quorum(servers) {
             return;
         }
         out.extend(in_step().map(|(link, _)| send(*link, Packet::UpToDate)));
         leading.phase = LeaderPhase::Serving;
         leading.elected.vote.peer_epoch = leading.epoch;
         leading.due = Duration::ZERO; // It pings at once.
+        let epoch = leading.epoch;
         self.log.committed = leading.own_history.1;
         self.wants_snapshot = false;
-        info!(epoch = leading.epoch.0, history_end = %self.log.committed, "leading");
+        info!(epoch = epoch.0, history_end = %self.log.committed, "leading");
         out.push(Output::Told(Told::Committed(self.log.committed)));
-        out.push(Output::Told(Told::Lead(leading.epoch)));
+        // So is the membership that the history brought.
+        if let Some(next) = self.views.next.take() {
+            self.adopt(next, out);
+        }
+        if self.views.is_voter(self.config.me) {
+            out.push(Output::Told(Told::Lead(epoch)));
+        } else {
+            self.look_again("the membership leaves it out", now, out);
+        }
     }
 }
 
@@ -290,7 +313,13 @@ impl Peer {
     }
 
     /// The leader sent all of its history: it has to be on disk before that is acknowledged.
-    pub(super) fn on_newleader(&mut self, epoch: Epoch, out: &mut Vec<Output>) -> Result<(), Violation> {
+    pub(super) fn on_newleader(
+        &mut self,
+        epoch: Epoch,
+        config: Option<Bytes>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Violation> {
+        let view = config.and_then(|config| self.newer_view(&config, &self.views.current));
         let State::Learning(learning) = &mut self.state else {
             return Ok(());
         };
@@ -298,11 +327,18 @@ impl Peer {
             return Err(Violation::OldEpoch { proposed: epoch, accepted: learning.epoch });
         }
         self.disk_works += 1;
+        learning.membership.clone_from(&view);
+        // From the acknowledgement on, the membership's quorum counts.
         if learning.is_staged {
             learning.stage = LearnerStage::Installing;
+            self.views.next = view;
+            self.save_views(out);
             out.push(Output::Disk(DiskWork::Install));
         } else {
             learning.stage = LearnerStage::Noting;
+            if let Some(view) = view {
+                self.expect(view, out);
+            }
             out.push(Output::Disk(DiskWork::SaveCurrentEpoch(epoch)));
         }
         Ok(())
@@ -314,14 +350,19 @@ impl Peer {
             return;
         };
         self.log = Log { logged: zxid, persisted: zxid, committed: zxid };
-        for (zxid, record) in &self.tail {
-            self.log.logged = *zxid;
-            out.push(Output::Disk(DiskWork::Append { zxid: *zxid, record: record.clone() }));
+        let (epoch, tail) = (learning.epoch, self.tail.clone());
+        for (zxid, record) in tail {
+            self.foresee(zxid, &record, out);
+            self.log.logged = zxid;
+            out.push(Output::Disk(DiskWork::Append { zxid, record }));
         }
+        let State::Learning(learning) = &mut self.state else {
+            return;
+        };
         learning.is_staged = false;
         learning.stage = LearnerStage::Noting;
         self.disk_works += 1;
-        out.push(Output::Disk(DiskWork::SaveCurrentEpoch(learning.epoch)));
+        out.push(Output::Disk(DiskWork::SaveCurrentEpoch(epoch)));
     }
 
     /// The history is on disk, and whose it is.
@@ -339,7 +380,7 @@ impl Peer {
     }
 
     /// A quorum has the history: serve.
-    pub(super) fn on_uptodate(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn on_uptodate(&mut self, now: Duration, out: &mut Vec<Output>) {
         let State::Learning(learning) = &mut self.state else {
             return;
         };
@@ -349,6 +390,16 @@ impl Peer {
         out.push(send(learning.link, Packet::Ack(epoch.beginning())));
         if self.log.committed < baseline {
             self.commit_to(baseline, out);
+        }
+        let observed = self.observes();
+        if let State::Learning(learning) = &mut self.state
+            && let Some(view) = learning.membership.take()
+            && view.version() > self.views.current.version()
+        {
+            self.adopt(view, out);
+            if self.observes() != observed || !self.views.is_voter(leader) {
+                return self.look_again("the membership has changed", now, out);
+            }
         }
         info!(%leader, epoch = epoch.0, "in step");
         out.push(Output::Told(Told::Follow { leader, epoch }));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jute::data::{StatPersisted, perms};
-use jute::proto::{CheckVersionRequest, DeleteRequest, ReconfigRequest, SetAclRequest, SetDataRequest};
+use jute::proto::{CheckVersionRequest, DeleteRequest, SetAclRequest, SetDataRequest};
 use jute::txn::{CheckVersionTxn, DeleteTxn, SetAclTxn, SetDataTxn, TxnBody};
 use jute::{ErrorCode, Ustring};
 
@@ -98,15 +98,6 @@ impl Prep<'_> {
         self.check_acl(&znode, perms::READ)?;
         let version = next_version(znode.stat.version, asked.version)?;
         Ok(TxnBody::CheckVersion(CheckVersionTxn { path: asked.path, version }))
-    }
-
-    /// A lone server has no members to exchange.
-    pub(super) fn reconfig(&mut self, _asked: &ReconfigRequest) -> Result<TxnBody, ErrorCode> {
-        if !self.config.reconfig {
-            return Err(ErrorCode::ReconfigDisabled);
-        }
-        self.alive?;
-        Err(ErrorCode::Unimplemented)
     }
 
     /// It goes with a session, and may have no children. Containers and TTL znodes are not meant.

@@ -6,6 +6,7 @@
 mod change;
 pub(crate) mod create;
 mod multi;
+mod reconfig;
 mod session;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use crate::node::{LogRoom, NodeConfig};
 use crate::session::SessionId;
 use crate::tree::path;
 use crate::tree::quota::Over;
+use crate::zab::Peer;
 use create::NewZnode;
 
 /// A client's write, decoded.
@@ -74,6 +76,8 @@ impl Write {
 #[doc(alias = "PrepRequestProcessor")]
 pub(crate) struct Prep<'a> {
     pub(crate) config: &'a NodeConfig,
+    /// `None`: this server is alone.
+    pub(crate) peer: Option<&'a Peer>,
     pub(crate) outlook: Outlook<'a>,
     pub(crate) session: SessionId,
     /// Whether the session lives. Where in the order of checks that matters differs by operation.

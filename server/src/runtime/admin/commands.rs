@@ -148,7 +148,8 @@ fn leader(view: &dyn ServerView) -> Object {
     let Some(peer) = view.peer() else {
         return Object::default().with("error", "server is not initialized");
     };
-    let leader = peer.leader.and_then(|id| view.config().ensemble.members.get(&id));
+    let membership = view.membership();
+    let leader = peer.leader.and_then(|id| membership.members.get(&id));
     let host = leader.and_then(|member| member.addresses.first()).map_or("", |address| &address.host);
     Object::default()
         .with("is_leader", view.mode() == Mode::Leader)
@@ -162,7 +163,7 @@ fn zab_state(view: &dyn ServerView) -> Object {
         return Object::default().with("voting", false).with("zabstate", "");
     };
     let config = view.config();
-    let is_voter = config.my_id.is_some_and(|me| config.ensemble.voters().any(|id| id == me));
+    let is_voter = config.my_id.is_some_and(|me| view.membership().voters().any(|id| id == me));
     let state = match peer.state {
         _ if peer.serves => "broadcast",
         PeerState::Looking => "election",
@@ -180,10 +181,10 @@ fn zab_state(view: &dyn ServerView) -> Object {
 
 /// Everybody who votes, and where each listens.
 fn voting_view(view: &dyn ServerView) -> Object {
-    let ensemble = &view.config().ensemble;
-    let is_distributed = ensemble.is_distributed();
+    let membership = view.membership();
+    let is_distributed = view.config().ensemble.is_distributed();
     let voters =
-        ensemble.members.iter().filter(|(_, member)| is_distributed && member.role == Role::Participant);
+        membership.members.iter().filter(|(_, member)| is_distributed && member.role == Role::Participant);
     let voters = voters.fold(Object::default(), |object, (id, member)| {
         let list = |port: fn(&PeerAddress) -> u16| -> Vec<String> {
             member.addresses.iter().map(|address| format!("{}:{}", address.host, port(address))).collect()

@@ -142,7 +142,7 @@ pub(super) fn conf(view: &dyn ServerView) -> String {
     line!(page, "initLimit={}", ticks(ensemble.init_limit));
     line!(page, "syncLimit={}", ticks(ensemble.sync_limit));
     line!(page, "electionAlg=3");
-    if let Some(member) = ensemble.members.get(&me) {
+    if let Some(member) = view.membership().members.get(&me) {
         let ports = |port: fn(&PeerAddress) -> u16| {
             let ports: Vec<_> = member.addresses.iter().map(|address| port(address).to_string()).collect();
             ports.join("|")
@@ -152,7 +152,7 @@ pub(super) fn conf(view: &dyn ServerView) -> String {
         line!(page, "peerType={}", i32::from(member.role == Role::Observer));
     }
     line!(page, "membership: ");
-    page.push_str(&ensemble.to_text());
+    page.push_str(&view.membership().to_text());
     page
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::ports::Door;
 use crate::config::{PeerAddress, ServerId};
 use crate::storage::SnapshotSource;
 use crate::tree::Tree;
@@ -28,7 +29,7 @@ pub(super) struct Desk {
 pub(super) enum Order {
     Work(LinkWork),
     Offer { link: LinkId, snapshot: Box<dyn SnapshotSource> },
-    Members(BTreeMap<ServerId, Vec<PeerAddress>>),
+    Members { members: BTreeMap<ServerId, Vec<PeerAddress>>, doors: Option<Vec<Door>> },
     Stop,
 }
 
@@ -76,7 +77,7 @@ impl fmt::Debug for Order {
         match self {
             Self::Work(work) => work.fmt(f),
             Self::Offer { link, .. } => write!(f, "Offer({link:?})"),
-            Self::Members(members) => members.fmt(f),
+            Self::Members { members, .. } => members.fmt(f),
             Self::Stop => write!(f, "Stop"),
         }
     }

@@ -53,6 +53,10 @@ impl Hub {
         *self.members.borrow_mut() = members;
     }
 
+    pub(super) fn is_member(&self, server: ServerId) -> bool {
+        self.members.borrow().contains_key(&server)
+    }
+
     /// Where `server` leads, if it does.
     pub(super) fn quorum_endpoints(&self, server: ServerId) -> Vec<Endpoint> {
         self.endpoints(server, |address| address.quorum_port)

@@ -112,6 +112,18 @@ impl Mesh {
         }
     }
 
+    /// The membership has changed: members may have moved since they said where they listen, and to those who have
+    /// left there is nothing to say unless they ask.
+    pub(super) fn on_members(&self) {
+        for (server, peer) in self.peers.borrow_mut().iter_mut() {
+            if self.hub.is_member(*server) {
+                peer.advertised.clear();
+            } else if peer.connection.is_none() {
+                peer.newest = None;
+            }
+        }
+    }
+
     /// Somebody dialed.
     pub(super) fn accept(self: &Rc<Self>, stream: TcpStream, address: SocketAddr) {
         if self.strangers.get() >= STRANGERS_MAX {

@@ -54,13 +54,12 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{self, LocalOptions, LocalRuntime};
-use tokio::task::spawn_local;
 use tracing::error;
 
 pub use decoder::{Decoder, Next, StreamFlaw};
 #[cfg(feature = "fuzzing")]
 pub use greeting::fuzz as fuzz_greeting;
-pub use ports::{CannotListen, QuorumPorts};
+pub use ports::{CannotListen, Door, QuorumPorts, doors_of};
 
 use crate::config::{PeerAddress, ServerId};
 use crate::storage::{Disk, SnapshotSource};
@@ -70,7 +69,7 @@ use desk::{Desk, Order};
 use hub::Hub;
 use links::Links;
 use mesh::Mesh;
-use ports::accept_each;
+use ports::Doors;
 
 /// What the thread must be told.
 #[derive(Debug, Clone)]
@@ -152,9 +151,9 @@ impl QuorumRim {
         self.desk.take_up(link)
     }
 
-    /// From now on these are the members; links that stand are kept.
-    pub fn set_members(&self, members: BTreeMap<ServerId, Vec<PeerAddress>>) {
-        self.desk.put([Order::Members(members)]);
+    /// From now on these are the members, and this server listens there, if that is said; links that stand are kept.
+    pub fn set_members(&self, members: BTreeMap<ServerId, Vec<PeerAddress>>, doors: Option<Vec<Door>>) {
+        self.desk.put([Order::Members { members, doors }]);
     }
 
     /// Closes everything, and waits for the thread.
@@ -175,14 +174,8 @@ fn run(
     let mesh = Rc::new(Mesh::new(Rc::clone(&hub)));
     let links = Rc::new(Links::new(Rc::clone(&hub)));
     runtime.block_on(async {
-        for listener in ports.quorum {
-            let links = Rc::clone(&links);
-            spawn_local(accept_each(listener, move |stream, peer| links.accept(stream, peer)));
-        }
-        for listener in ports.election {
-            let mesh = Rc::clone(&mesh);
-            spawn_local(accept_each(listener, move |stream, peer| mesh.accept(stream, peer)));
-        }
+        let doors = Rc::new(Doors::new(Rc::clone(&links), Rc::clone(&mesh)));
+        doors.open(ports);
         let mut orders = Vec::new();
         loop {
             desk.orders(&mut orders).await;
@@ -191,7 +184,13 @@ fn run(
                     Order::Work(LinkWork::Notify { to, notification }) => mesh.notify(to, &notification),
                     Order::Work(work) => links.carry_out(work),
                     Order::Offer { link, snapshot } => links.offer(link, snapshot),
-                    Order::Members(members) => hub.set_members(members),
+                    Order::Members { members, doors: moved } => {
+                        hub.set_members(members);
+                        mesh.on_members();
+                        if let Some(moved) = moved {
+                            doors.move_to(moved);
+                        }
+                    }
                     Order::Stop => return,
                 }
             }

@@ -1,13 +1,19 @@
 //! The sockets on which other servers reach this one.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::rc::Rc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tracing::warn;
+use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
+use tracing::{info, warn};
 
+use super::links::Links;
+use super::mesh::Mesh;
 use crate::config::{Ensemble, PeerAddress, ServerId};
 use crate::runtime::listener::bind;
 
@@ -27,6 +33,104 @@ pub struct QuorumPorts {
     pub quorum: Vec<TcpListener>,
     /// Votes arrive there.
     pub election: Vec<TcpListener>,
+}
+
+/// What a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Purpose {
+    Quorum,
+    Election,
+}
+
+/// Where other servers are to reach this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    purpose: Purpose,
+    /// `None`: every address.
+    host: Option<String>,
+    port: u16,
+}
+
+/// What a server with these addresses listens to.
+#[must_use]
+pub fn doors_of(addresses: &[PeerAddress], everywhere: bool) -> Vec<Door> {
+    // One socket stands for all addresses.
+    let addresses = if everywhere { &addresses[..addresses.len().min(1)] } else { addresses };
+    let doors = |PeerAddress { host, quorum_port, election_port }: &PeerAddress| {
+        let host = Some(host.clone()).filter(|_| !everywhere);
+        let door = |purpose, port| Door { purpose, host: host.clone(), port };
+        [door(Purpose::Quorum, *quorum_port), door(Purpose::Election, *election_port)]
+    };
+    addresses.iter().flat_map(doors).collect()
+}
+
+/// The sockets that are open, by what they are for and their ports.
+pub(super) struct Doors {
+    links: Rc<Links>,
+    mesh: Rc<Mesh>,
+    open: RefCell<BTreeMap<(Purpose, u16), AbortHandle>>,
+}
+
+impl Doors {
+    pub(super) fn new(links: Rc<Links>, mesh: Rc<Mesh>) -> Self {
+        Self { links, mesh, open: RefCell::default() }
+    }
+
+    pub(super) fn open(&self, ports: QuorumPorts) {
+        ports.quorum.into_iter().for_each(|listener| self.accept(Purpose::Quorum, listener));
+        ports.election.into_iter().for_each(|listener| self.accept(Purpose::Election, listener));
+    }
+
+    /// Closes the doors that are not among `doors`, and opens those that are not there. The links that came in stand.
+    pub(super) fn move_to(self: &Rc<Self>, doors: Vec<Door>) {
+        self.open.borrow_mut().retain(|(purpose, port), task| {
+            let stays = doors.iter().any(|door| door.purpose == *purpose && door.port == *port);
+            if !stays {
+                info!(port, "closed a port for other servers");
+                task.abort();
+            }
+            stays
+        });
+        for door in doors {
+            let is_open = self.open.borrow().contains_key(&(door.purpose, door.port));
+            if !is_open {
+                let (of_task, key) = (Rc::clone(self), (door.purpose, door.port));
+                let task = spawn_local(async move { of_task.open_late(door).await });
+                self.open.borrow_mut().insert(key, task.abort_handle());
+            }
+        }
+    }
+
+    /// Somebody may still be about to leave the port. Names are looked up where nobody waits for them.
+    async fn open_late(&self, Door { purpose, host, port }: Door) {
+        loop {
+            let of_look_up = host.clone();
+            let bound = spawn_blocking(move || resolve_and_bind(of_look_up.as_deref(), port)).await;
+            match bound {
+                Ok(Ok(listener)) => {
+                    info!(port, "opened another port for other servers");
+                    return self.accept(purpose, listener);
+                }
+                Ok(Err(error)) => {
+                    warn!(host, port, %error, "cannot listen for other servers yet, trying again")
+                }
+                Err(_) => return,
+            }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        }
+    }
+
+    fn accept(&self, purpose: Purpose, listener: TcpListener) {
+        let Ok(port) = listener.local_addr().map(|address| address.port()) else {
+            return;
+        };
+        let (links, mesh) = (Rc::clone(&self.links), Rc::clone(&self.mesh));
+        let task = spawn_local(accept_each(listener, move |stream, peer| match purpose {
+            Purpose::Quorum => links.accept(stream, peer),
+            Purpose::Election => mesh.accept(stream, peer),
+        }));
+        self.open.borrow_mut().insert((purpose, port), task.abort_handle());
+    }
 }
 
 /// A port that cannot be opened.
@@ -49,13 +153,13 @@ impl QuorumPorts {
     /// When one cannot be opened.
     pub fn bind(ensemble: &Ensemble, me: ServerId) -> Result<Self, CannotListen> {
         let mut ports = Self::default();
-        let addresses = ensemble.members.get(&me).map(|member| &*member.addresses).unwrap_or_default();
-        for PeerAddress { host, quorum_port, election_port } in addresses {
-            let host = if ensemble.listen_on_all_addresses { None } else { Some(host.as_str()) };
-            ports.quorum.push(bind_patiently(host, *quorum_port, ensemble.election_bind_tries_max)?);
-            ports.election.push(bind_patiently(host, *election_port, ensemble.election_bind_tries_max)?);
-            if host.is_none() {
-                break; // One socket stands for all addresses.
+        let addresses =
+            ensemble.membership.members.get(&me).map(|member| &*member.addresses).unwrap_or_default();
+        for Door { purpose, host, port } in doors_of(addresses, ensemble.listen_on_all_addresses) {
+            let listener = bind_patiently(host.as_deref(), port, ensemble.election_bind_tries_max)?;
+            match purpose {
+                Purpose::Quorum => ports.quorum.push(listener),
+                Purpose::Election => ports.election.push(listener),
             }
         }
         Ok(ports)
@@ -93,7 +197,7 @@ fn resolve_and_bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Hands over everybody who knocks, until the task is dropped.
-pub(super) async fn accept_each(listener: TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
+async fn accept_each(listener: TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return warn!(%error, "cannot accept other servers"),

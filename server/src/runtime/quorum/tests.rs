@@ -289,7 +289,7 @@ fn a_leader_that_cannot_be_reached_is_reported_and_holds_nobody_up() {
     let nowhere = PeerAddress { host: "no-such-host.invalid".to_owned(), ..leader.address.clone() };
     let closed = PeerAddress { quorum_port: 1, ..leader.address.clone() };
     let members = [(1, leader.address.clone()), (7, nowhere), (8, closed)];
-    learner.rim().set_members(members.map(|(id, address)| (ServerId(id), vec![address])).into());
+    learner.rim().set_members(members.map(|(id, address)| (ServerId(id), vec![address])).into(), None);
     for (number, server) in [(7, 7), (8, 8), (9, 9), (1, 1)] {
         learner.orders([LinkWork::Dial { link: LinkId::Leader(number), server: ServerId(server) }]);
     }

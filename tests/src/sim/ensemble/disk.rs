@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use server::config::Membership;
 use server::storage::Epochs;
 use server::zab::{DiskDone, DiskWork, Epoch, History, LinkId, Trace, Zxid};
 
@@ -50,6 +51,8 @@ pub(super) struct Disk {
     safe: usize,
     /// The zxid before the log's first.
     floor: Zxid,
+    /// What is committed of the membership, and what is proposed.
+    membership: Option<(Arc<Membership>, Option<Arc<Membership>>)>,
 }
 
 /// Work for a disk, in the order in which it was asked for.
@@ -161,6 +164,10 @@ impl Disk {
 
     fn carry_out_for_peer(&mut self, work: DiskWork, traces_far: bool) -> Done {
         match work {
+            DiskWork::SaveMembership { current, next } => {
+                self.membership = Some((current, next));
+                Done::Nothing
+            }
             DiskWork::SaveAcceptedEpoch(epoch) => {
                 self.epochs.accepted = epoch;
                 Done::Answer(DiskDone::AcceptedEpoch(epoch))

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use server::config::{Config, Member, Role, ServerId};
+use server::config::{Member, Membership, Role, ServerId};
 use server::zab::{Epoch, PeerConfig, Quorum, Zxid};
 
 /// A range of durations, in microseconds.
@@ -24,6 +23,7 @@ impl Span {
 pub(super) struct Plan {
     pub(super) voters: usize,
     pub(super) observers: usize,
+    pub(super) membership: Membership,
     pub(super) quorum: Quorum,
     pub(super) tick: Duration,
     pub(super) init_limit: Duration,
@@ -90,10 +90,12 @@ impl Plan {
             7..9 => Zxid::new(Epoch(3), 7),
             _ => Zxid::new(Epoch(1), u32::MAX - dice.random_range(1..40)),
         };
+        let membership = membership(voters, groups, weights);
         Self {
             voters,
             observers,
-            quorum: quorum(voters, groups, weights),
+            quorum: Quorum::new(&membership),
+            membership,
             tick,
             init_limit: tick * dice.random_range(5..12),
             sync_limit: tick * dice.random_range(2..6),
@@ -116,9 +118,9 @@ impl Plan {
     pub(super) fn peer_config(&self, at: usize) -> PeerConfig {
         PeerConfig {
             me: id_of(at),
-            quorum: self.quorum.clone(),
-            membership: Bytes::new(),
-            membership_version: 0,
+            membership: self.membership.clone(),
+            next: None,
+            reconfig: false,
             is_observer: at >= self.voters,
             maybe_lost: false,
             tick: self.tick,
@@ -177,14 +179,13 @@ pub(super) fn place_of(id: ServerId) -> usize {
     usize::try_from(id.0 - 1).expect("one of the ensemble")
 }
 
-fn quorum(voters: usize, groups: &[&[i64]], weights: &[(i64, u32)]) -> Quorum {
-    let mut ensemble = Config::embedded_default().ensemble;
+fn membership(voters: usize, groups: &[&[i64]], weights: &[(i64, u32)]) -> Membership {
     let member = Member { addresses: Vec::new(), role: Role::Participant, client: None };
-    ensemble.members = (0..voters).map(|at| (id_of(at), member.clone())).collect();
+    let members = (0..voters).map(|at| (id_of(at), member.clone())).collect();
     let groups = groups.iter().map(|members| members.iter().copied().map(ServerId).collect());
-    ensemble.groups = (1..).zip(groups).collect();
-    ensemble.weights = weights.iter().map(|(id, weight)| (ServerId(*id), *weight)).collect();
-    Quorum::new(&ensemble)
+    let groups = (1..).zip(groups).collect();
+    let weights = weights.iter().map(|(id, weight)| (ServerId(*id), *weight)).collect();
+    Membership { members, groups, weights, version: 0 }
 }
 
 /// All that follows from a seed follows from these.

@@ -9,15 +9,14 @@ use jute::Jute;
 use jute::data::Id;
 use jute::txn::Txn;
 
-use crate::config::{Config, Ensemble, Member, Role, ServerId};
+use crate::config::{Member, Membership, Role, ServerId};
 use crate::node::{Action, Delivery, Event, Node, NodeConfig, Now};
 use crate::session::ConnectionId;
 use crate::storage::Epochs;
 use crate::tree::{Cut, Tree, TreeLoader, TreeOptions};
 use crate::watch::Watches;
 use crate::zab::{
-    DiskDone, DiskWork, History, Input, LinkId, LinkWork, Packet, Peer, PeerConfig, Quorum, Recipients,
-    Trace, Zxid,
+    DiskDone, DiskWork, History, Input, LinkId, LinkWork, Packet, Peer, PeerConfig, Recipients, Trace, Zxid,
 };
 
 /// One process, and what its disk holds.
@@ -61,8 +60,7 @@ pub(super) struct World {
     pub(super) servers: BTreeMap<ServerId, Server>,
     /// Of those that are down.
     disks: BTreeMap<ServerId, Disk>,
-    quorum: Quorum,
-    observers: Vec<ServerId>,
+    membership: Membership,
     letters: VecDeque<Letter>,
     /// Who cannot reach whom.
     apart: BTreeSet<(ServerId, ServerId)>,
@@ -135,12 +133,10 @@ impl World {
             let role = if id <= voters { Role::Participant } else { Role::Observer };
             members.insert(ServerId(id), Member { addresses: Vec::new(), role, client: None });
         }
-        let ensemble = Ensemble { members, ..Config::embedded_default().ensemble };
         let mut world = Self {
             servers: BTreeMap::new(),
             disks: BTreeMap::new(),
-            quorum: Quorum::new(&ensemble),
-            observers: observers.iter().map(|id| ServerId(*id)).collect(),
+            membership: Membership { members, ..Membership::default() },
             letters: VecDeque::new(),
             apart: BTreeSet::new(),
             disks_wait: false,
@@ -180,10 +176,10 @@ impl World {
     fn peer_config(&self, me: ServerId) -> PeerConfig {
         PeerConfig {
             me,
-            quorum: self.quorum.clone(),
-            membership: Bytes::from_static(b"version=0"),
-            membership_version: 0,
-            is_observer: self.observers.contains(&me),
+            membership: self.membership.clone(),
+            next: None,
+            reconfig: false,
+            is_observer: false,
             maybe_lost: false,
             tick: Duration::from_secs(2),
             init_limit: Duration::from_secs(20),
@@ -302,6 +298,7 @@ impl World {
         server.disk.synced = server.disk.log.len();
         Some(match work {
             DiskWork::Append { .. } => unreachable!("it is an action of its own"),
+            DiskWork::SaveMembership { .. } => return None,
             DiskWork::SaveAcceptedEpoch(epoch) => {
                 server.disk.epochs.accepted = epoch;
                 DiskDone::AcceptedEpoch(epoch)
