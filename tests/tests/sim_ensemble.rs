@@ -13,14 +13,16 @@ use tests::sim::ensemble::{Mutant, Stats, World};
 
 /// Seeds of a plain run; `MENAGERIE_SIM_SEEDS` asks for more, `MENAGERIE_SIM_SEED` for one only, and its trace.
 const SEEDS: u64 = 10_000;
+/// And of one in which the ensemble changes.
+const RECONFIG_SEEDS: u64 = 5000;
 
 fn number(name: &str) -> Result<Option<u64>> {
     env::var(name).ok().map(|value| value.parse().context(name.to_owned())).transpose()
 }
 
 /// One seed; a broken invariant within the server is a failure like those that the checkers find.
-fn run(seed: u64, mutant: Option<Mutant>, is_traced: bool) -> Result<Stats> {
-    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, mutant, is_traced).run()));
+fn run(world: World) -> Result<Stats> {
+    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     result.unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<String>().cloned();
         Err(anyhow!("a panic: {}", what.unwrap_or_else(|| "see above".to_owned())))
@@ -28,7 +30,7 @@ fn run(seed: u64, mutant: Option<Mutant>, is_traced: bool) -> Result<Stats> {
 }
 
 /// Seeds from 0 on, on all processors: what they did, or the smallest that failed.
-fn run_many(seeds: u64, mutant: Option<Mutant>) -> Result<Stats, (u64, anyhow::Error)> {
+fn run_many(seeds: u64, world: impl Fn(u64) -> World + Sync) -> Result<Stats, (u64, anyhow::Error)> {
     let (next, failed) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let work = || {
         let (mut total, mut failure) = (Stats::default(), None);
@@ -37,7 +39,7 @@ fn run_many(seeds: u64, mutant: Option<Mutant>) -> Result<Stats, (u64, anyhow::E
             if seed >= seeds || failed.load(Ordering::Relaxed) < seed {
                 return (total, failure);
             }
-            match run(seed, mutant, false) {
+            match run(world(seed)) {
                 Ok(stats) => total += stats,
                 Err(error) => {
                     failed.fetch_min(seed, Ordering::Relaxed);
@@ -71,7 +73,7 @@ fn what_was_committed_stays_and_a_healed_ensemble_gets_on() -> Result<()> {
     }
     let seeds = number("MENAGERIE_SIM_SEEDS")?.unwrap_or(SEEDS);
     let start = Instant::now();
-    let total = run_many(seeds, None).map_err(|(seed, error)| {
+    let total = run_many(seeds, |seed| World::new(seed, None, false)).map_err(|(seed, error)| {
         let again = "cargo test -p tests --test sim_ensemble what_was -- --nocapture";
         error.context(format!("seed {seed}; again, with a trace: MENAGERIE_SIM_SEED={seed} {again}"))
     })?;
@@ -83,10 +85,29 @@ fn what_was_committed_stays_and_a_healed_ensemble_gets_on() -> Result<()> {
     Ok(())
 }
 
+/// The same while servers come and go, move, and change their roles: `MENAGERIE_SIM_RECONFIG_SEED` asks for one only.
+#[test]
+fn what_was_committed_stays_whoever_belongs_to_the_ensemble() -> Result<()> {
+    if let Some(seed) = number("MENAGERIE_SIM_RECONFIG_SEED")? {
+        println!("{:?}", World::new(seed, None, true).reconfiguring().run()?);
+        return Ok(());
+    }
+    let seeds = number("MENAGERIE_SIM_SEEDS")?.unwrap_or(RECONFIG_SEEDS);
+    let world = |seed| World::new(seed, None, false).reconfiguring();
+    let total = run_many(seeds, world).map_err(|(seed, error)| {
+        let again = "cargo test -p tests --test sim_ensemble whoever -- --nocapture";
+        error.context(format!("seed {seed}; again, with a trace: MENAGERIE_SIM_RECONFIG_SEED={seed} {again}"))
+    })?;
+    println!("{seeds} seeds: {total:?}");
+    assert!(total.reconfigs > seeds, "the run exercised too little: {total:?}");
+    Ok(())
+}
+
 #[test]
 fn a_seed_runs_the_same_every_time() -> Result<()> {
     for seed in 0..20 {
-        assert_eq!(run(seed, None, false)?, run(seed, None, false)?);
+        let world = || World::new(seed, None, false).reconfiguring();
+        assert_eq!(run(world())?, run(world())?);
     }
     Ok(())
 }
@@ -99,7 +120,7 @@ fn every_mutant_is_found() {
     let mut missed = Vec::new();
     for mutant in Mutant::ALL {
         let start = Instant::now();
-        match run_many(SEEDS_PER_MUTANT, Some(mutant)) {
+        match run_many(SEEDS_PER_MUTANT, |seed| World::new(seed, Some(mutant), false)) {
             Err((seed, error)) => {
                 let why = error.root_cause().to_string();
                 let why: String = why.chars().take(100).collect();

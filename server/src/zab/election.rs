@@ -111,7 +111,8 @@ impl Peer {
     }
 
     /// A vote while this server has a leader, or is one: whoever looks for one is told. But not by an observer, whose
-    /// word counts for nothing: a voter answers it whatever it says, and so they would go on for ever.
+    /// word counts for nothing: a voter answers it whatever it says, and so they would go on for ever. Unless it knows of
+    /// a newer membership: whoever takes that over has no more to ask.
     pub(super) fn on_vote_in_office(
         &self,
         from: ServerId,
@@ -119,7 +120,9 @@ impl Peer {
         elected: Elected,
         out: &mut Vec<Output>,
     ) {
-        if heard.state == PeerState::Looking && self.views.is_voter(self.config.me) {
+        if heard.state == PeerState::Looking
+            && (self.views.is_voter(self.config.me) || self.knows_newer_view(&heard.config))
+        {
             out.push(self.notify(from, self.state_name(), elected.vote, elected.round));
         }
     }
@@ -135,7 +138,7 @@ impl Peer {
     ) -> Option<Elected> {
         if !self.views.is_voter(from) {
             if heard.state == PeerState::Looking {
-                self.answer_seeker(election, from, out);
+                self.answer_seeker(election, from, &heard.config, out);
             }
             return None;
         }
@@ -160,8 +163,8 @@ impl Peer {
         }
     }
 
-    fn answer_seeker(&self, election: &Election, from: ServerId, out: &mut Vec<Output>) {
-        if self.views.is_voter(self.config.me) {
+    fn answer_seeker(&self, election: &Election, from: ServerId, config: &Bytes, out: &mut Vec<Output>) {
+        if self.views.is_voter(self.config.me) || self.knows_newer_view(config) {
             out.push(self.notify(from, PeerState::Looking, election.proposal, self.round));
         }
     }
@@ -175,7 +178,7 @@ impl Peer {
         out: &mut Vec<Output>,
     ) -> Option<Elected> {
         if ballot.round < self.round {
-            self.answer_seeker(election, from, out); // It may not have heard of this round.
+            self.answer_seeker(election, from, &Bytes::new(), out); // It may not have heard of this round.
             return None;
         }
         if self.vote_zxid() == Zxid(-1) || ballot.vote.zxid == Zxid(-1) {
@@ -193,7 +196,7 @@ impl Peer {
             && election.ballots.get(&from) != Some(&ballot)
         {
             // When it was told of ours, it may have had a leader still. It would wait for the next time.
-            self.answer_seeker(election, from, out);
+            self.answer_seeker(election, from, &Bytes::new(), out);
         }
         election.ballots.insert(from, ballot);
         self.count(election, now)

@@ -85,6 +85,16 @@ impl Peer {
         out.push(Output::Disk(DiskWork::SaveMembership { current, next }));
     }
 
+    /// Whether this server's membership is newer than the one that another tells of.
+    pub(super) fn knows_newer_view(&self, text: &Bytes) -> bool {
+        let current = &self.views.current;
+        if !self.config.reconfig || *text == current.text {
+            return false;
+        }
+        let told = std::str::from_utf8(text).ok().and_then(|text| Membership::parse(text).ok());
+        told.is_some_and(|told| told.version < current.version())
+    }
+
     /// The membership that a server tells of, if reconfigurations are allowed and it is newer than `than`.
     pub(super) fn newer_view(&self, text: &Bytes, than: &View) -> Option<View> {
         if !self.config.reconfig || text.is_empty() || *text == than.text {

@@ -38,6 +38,7 @@ pub struct Plan {
     members: Vec<(Kind, Role)>,
     config: String,
     is_dynamic: bool,
+    founders: usize,
     is_divisible: bool,
 }
 
@@ -46,7 +47,7 @@ impl Plan {
     #[must_use]
     pub fn of(kinds: &[Kind]) -> Self {
         let members = kinds.iter().map(|kind| (*kind, Role::Participant)).collect();
-        Self { members, config: String::new(), is_dynamic: false, is_divisible: false }
+        Self { members, config: String::new(), is_dynamic: false, founders: usize::MAX, is_divisible: false }
     }
 
     /// One more that does not vote.
@@ -70,6 +71,13 @@ impl Plan {
         self.config("reconfigEnabled=true\nstandaloneEnabled=false\n")
     }
 
+    /// Only the first so many are members at the beginning; each of the others knows those and itself.
+    #[must_use]
+    pub fn founded_by(mut self, founders: usize) -> Self {
+        self.founders = founders;
+        self
+    }
+
     /// Each server in a network namespace of its own, so that links between them can be cut. Needs the rights to make some.
     #[must_use]
     pub fn divisible(mut self) -> Self {
@@ -86,14 +94,16 @@ impl Plan {
         let count = u8::try_from(self.members.len())?;
         let subnet = if self.is_divisible { Subnet::divisible(count)? } else { Subnet::loopback()? };
         let members: Vec<_> = (1..).zip(&self.members).map(|(id, (kind, role))| (id, *kind, *role)).collect();
-        let mut lines = String::new();
-        for (id, _, role) in &members {
-            writeln!(lines, "server.{id}={}", self.server_spec(&subnet, *id, *role))?;
-        }
+        let line = |(id, _, role): &(Id, Kind, Role)| {
+            format!("server.{id}={}\n", self.server_spec(&subnet, *id, *role))
+        };
+        let founders: String = members.iter().take(self.founders).map(line).collect();
         let mut places = Vec::new();
         for (id, kind, role) in members {
             let place = Place::new(id, kind, role, subnet.client_address(id), dir.path());
-            place.configure(&lines, &self.config, self.is_dynamic)?;
+            let is_founder = usize::from(id) <= self.founders;
+            let own = if is_founder { String::new() } else { line(&(id, kind, role)) };
+            place.configure(&format!("{founders}{own}"), &self.config, self.is_dynamic)?;
             places.push(place);
         }
         Ok(Ensemble { places, subnet, dir })

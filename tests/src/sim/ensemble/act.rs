@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
-use server::zab::{DiskDone, DiskWork, Input, LinkId, LinkWork, Notification, Packet, Recipients};
+use server::zab::{DiskDone, DiskWork, Input, LinkId, LinkWork, Notification, Packet, Quorum, Recipients};
 
 use super::checker::Disks;
-use super::disk::{Disk, Done, Work, record_of, value_of};
+use super::disk::{Disk, Done, Tree, Work, record_of, value_of};
 use super::machine::{Effect, Seen};
 use super::mutant::Mutant;
 use super::network::Frame;
@@ -212,12 +212,23 @@ impl World {
         }
     }
 
+    /// Whose quorums the last txn of a tree needed: those of the newest membership, and if the txn brought that, those of
+    /// the one before.
+    fn quorums_of(&self, tree: &Tree) -> Vec<Quorum> {
+        let mut memberships = tree.memberships();
+        let Some(newest) = memberships.next() else { return Vec::new() };
+        let brings = newest.version == tree.last().0;
+        let before = brings.then(|| memberships.next().unwrap_or_else(|| self.plan.membership.clone()));
+        std::iter::once(&newest).chain(&before).map(Quorum::new).collect()
+    }
+
     fn see(&mut self, at: usize, seen: Seen) -> Result<()> {
         trace!(self.is_traced, "{:?} {} {seen:?}", self.now, id_of(at));
         let server = &self.servers[at];
         let Some(machine) = &server.machine else { return Ok(()) };
-        let disks =
-            Disks { quorum: &self.plan.quorum, disks: self.servers.iter().map(|s| &s.disk).collect() };
+        let quorums = if self.plan.reconfigures { self.quorums_of(&machine.tree) } else { Vec::new() };
+        let quorums = if quorums.is_empty() { vec![self.plan.quorum.clone()] } else { quorums };
+        let disks = Disks { quorums, disks: self.servers.iter().map(|s| &s.disk).collect() };
         match seen {
             Seen::Leads(epoch) => {
                 self.stats.reigns += 1;

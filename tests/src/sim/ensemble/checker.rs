@@ -139,7 +139,7 @@ impl Checker {
 /// The disks of all servers.
 #[derive(Debug)]
 pub(super) struct Disks<'a> {
-    pub(super) quorum: &'a Quorum,
+    pub(super) quorums: Vec<Quorum>,
     pub(super) disks: Vec<&'a Disk>,
 }
 
@@ -149,7 +149,7 @@ impl Disks<'_> {
         let has = (0..self.disks.len()).filter(|at| self.disks[*at].has_safely(txn));
         let has: Vec<_> = has.map(id_of).collect();
         ensure!(
-            self.quorum.is_quorum(has.iter().copied()),
+            self.quorums.iter().all(|quorum| quorum.is_quorum(has.iter().copied())),
             "Durability: {txn:?} is delivered, and only {has:?} have it"
         );
         Ok(())

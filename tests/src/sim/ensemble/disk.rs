@@ -9,6 +9,8 @@ use server::config::Membership;
 use server::storage::Epochs;
 use server::zab::{DiskDone, DiskWork, Epoch, History, LinkId, Trace, Zxid};
 
+use super::members::membership_of;
+
 /// A txn: its zxid, and what it says.
 pub(super) type Txn = (Zxid, u64);
 
@@ -25,6 +27,11 @@ impl Tree {
         Arc::make_mut(&mut self.0).push(txn);
     }
 
+    /// The memberships that its reconfigurations brought, the newest first.
+    pub(super) fn memberships(&self) -> impl Iterator<Item = Membership> {
+        self.0.iter().rev().filter_map(|(zxid, value)| membership_of(*zxid, *value))
+    }
+
     fn has(&self, txn: Txn) -> bool {
         self.0.binary_search(&txn).is_ok()
     }
@@ -32,12 +39,12 @@ impl Tree {
 
 /// What a record says.
 pub(super) fn value_of(record: &Bytes) -> u64 {
-    u64::from_be_bytes(record[..].try_into().expect("a record of this world"))
+    u64::from_be_bytes(*record.first_chunk().expect("a record of this world"))
 }
 
 /// The record that says so.
 pub(super) fn record_of(value: u64) -> Bytes {
-    Bytes::copy_from_slice(&value.to_be_bytes())
+    super::members::record_of(value).unwrap_or_else(|| Bytes::copy_from_slice(&value.to_be_bytes()))
 }
 
 /// What survives its server.
@@ -91,6 +98,14 @@ impl Disk {
             disk.floor = txn.0;
         }
         disk
+    }
+
+    /// The membership that is committed, and the one that is proposed, as a start finds them. As in production, what
+    /// is proposed is in the log.
+    pub(super) fn memberships(&self, tree: &Tree) -> Option<(Membership, Option<Membership>)> {
+        let (current, next) = self.membership.as_ref()?;
+        let logged = next.as_ref().and_then(|_| tree.memberships().next());
+        Some((Membership::clone(current), logged.filter(|logged| logged.version > current.version)))
     }
 
     pub(super) fn epochs(&self) -> Epochs {

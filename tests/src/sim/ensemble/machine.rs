@@ -9,6 +9,7 @@ use server::session::SessionId;
 use server::zab::{DiskDone, DiskWork, Epoch, Input, LinkId, LinkWork, Output, Peer, Told, Zxid};
 
 use super::disk::{Tree, Txn, record_of, value_of};
+use super::members::membership_of;
 
 /// What a machine wants done, and what it does for everybody to see.
 #[derive(Debug)]
@@ -121,6 +122,11 @@ impl Machine {
             return;
         }
         let zxid = self.next;
+        if let Some(membership) = membership_of(zxid, value)
+            && (self.peer.is_reconfiguring() || !self.peer.is_quorum_synced(&membership))
+        {
+            return;
+        }
         if self.peer.propose(zxid, record_of(value), now, out) {
             self.next = zxid.next();
             self.waiting.push_back((zxid, value));

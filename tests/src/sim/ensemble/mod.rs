@@ -7,6 +7,7 @@ mod act;
 mod checker;
 mod disk;
 mod machine;
+mod members;
 mod mutant;
 mod network;
 mod plan;
@@ -37,6 +38,8 @@ pub struct Stats {
     pub refused_truncs: u64,
     /// Learners that were sent a tree.
     pub snaps: u64,
+    /// Memberships that were committed.
+    pub reconfigs: u64,
 }
 
 impl std::ops::AddAssign for Stats {
@@ -50,6 +53,7 @@ impl std::ops::AddAssign for Stats {
         self.truncs += other.truncs;
         self.refused_truncs += other.refused_truncs;
         self.snaps += other.snaps;
+        self.reconfigs += other.reconfigs;
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) observers: usize,
     pub(super) membership: Membership,
     pub(super) quorum: Quorum,
+    /// Servers come, go and change.
+    pub(super) reconfigures: bool,
     pub(super) tick: Duration,
     pub(super) init_limit: Duration,
     pub(super) sync_limit: Duration,
@@ -96,6 +98,7 @@ impl Plan {
             observers,
             quorum: Quorum::new(&membership),
             membership,
+            reconfigures: false,
             tick,
             init_limit: tick * dice.random_range(5..12),
             sync_limit: tick * dice.random_range(2..6),
@@ -110,17 +113,29 @@ impl Plan {
         }
     }
 
+    /// Three found the ensemble; who belongs to it later is anybody's guess.
+    pub(super) fn reconfigure(&mut self) {
+        self.reconfigures = true;
+        self.membership = membership(self.voters.min(3), &[], &[]);
+        self.quorum = Quorum::new(&self.membership);
+    }
+
     pub(super) fn servers(&self) -> usize {
         self.voters + self.observers
     }
 
     /// How the peer of the `at`th server is told.
-    pub(super) fn peer_config(&self, at: usize) -> PeerConfig {
+    pub(super) fn peer_config(
+        &self,
+        at: usize,
+        known: Option<(Membership, Option<Membership>)>,
+    ) -> PeerConfig {
+        let (membership, next) = known.unwrap_or_else(|| (self.membership.clone(), None));
         PeerConfig {
             me: id_of(at),
-            membership: self.membership.clone(),
-            next: None,
-            reconfig: false,
+            membership,
+            next,
+            reconfig: self.reconfigures,
             is_observer: at >= self.voters,
             maybe_lost: false,
             tick: self.tick,

@@ -15,7 +15,10 @@ use super::machine::{Machine, Role};
 use super::mutant::Mutant;
 use super::network::{End, Frame, LinkKey, Network};
 use super::plan::{Plan, dice, id_of};
-use super::{Stats, trace};
+use super::{Stats, members, trace};
+
+/// Of a request to be for another membership.
+const RECONFIG_LIKELY: f64 = 0.08;
 
 /// No run has so many events, unless it runs in circles.
 const EVENTS_MAX: u64 = 3_000_000;
@@ -114,6 +117,13 @@ impl World {
         }
     }
 
+    /// The same, with servers that come, go and change.
+    #[must_use]
+    pub fn reconfiguring(mut self) -> Self {
+        self.plan.reconfigure();
+        self
+    }
+
     /// Lives through all faults, heals, and sees whether the ensemble gets on.
     ///
     /// # Errors
@@ -121,6 +131,9 @@ impl World {
     pub fn run(mut self) -> Result<Stats> {
         self.live().with_context(|| format!("after {:?} and {} events", self.now, self.events))?;
         self.stats.delivered += self.checker.delivered().len() as u64;
+        let delivered = self.checker.delivered().iter();
+        let reconfigs = delivered.filter(|(zxid, value)| members::membership_of(*zxid, *value).is_some());
+        self.stats.reconfigs += reconfigs.count() as u64;
         self.stats.events += self.events;
         Ok(self.stats)
     }
@@ -239,8 +252,9 @@ impl World {
         }
         let server = &mut self.servers[at];
         let (history, tree) = server.disk.recover();
+        let known = server.disk.memberships(&tree);
         trace!(self.is_traced, "{:?} {} starts with {history:?}", self.now, id_of(at));
-        let mut machine = Machine::new(Peer::new(self.plan.peer_config(at), history), tree);
+        let mut machine = Machine::new(Peer::new(self.plan.peer_config(at, known), history), tree);
         machine.swaps = self.mutant == Some(Mutant::CommitOutOfOrder);
         server.machine = Some(machine);
         self.step(at, Input::Tick)
@@ -421,7 +435,14 @@ impl World {
         } else {
             for _ in 0..count {
                 self.requests += 1;
-                machine.request(self.requests, self.now, &mut effects);
+                let reconfigures =
+                    self.plan.reconfigures && !self.is_peaceful && self.dice.random_bool(RECONFIG_LIKELY);
+                let value = if reconfigures {
+                    members::draw(self.plan.servers(), self.requests, &mut self.dice)
+                } else {
+                    self.requests
+                };
+                machine.request(value, self.now, &mut effects);
             }
         }
         self.act(at, effects)
