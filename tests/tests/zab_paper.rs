@@ -66,7 +66,8 @@ fn a_leader_serves_once_a_quorum_has_its_history() {
     let mut leader = Alone::promised_leader();
     assert!(matches!(leader.works()[..], [DiskWork::SaveCurrentEpoch(Epoch(5))]));
     leader.disk(DiskDone::CurrentEpoch(Epoch(5)));
-    let new_leader = Packet::NewLeader { epoch: Epoch(5), config: Some(Bytes::new()) };
+    let config = Some(leader.peer.membership().to_text().into());
+    let new_leader = Packet::NewLeader { epoch: Epoch(5), config };
     assert_eq!(leader.sent(), [Packet::Diff(zxid(4, 7)), new_leader]);
     assert!(!leader.peer.status().serves);
 

@@ -40,6 +40,8 @@ pub(super) struct Election {
     ballots: BTreeMap<ServerId, Ballot>,
     /// What those say who have a leader, of whatever round.
     settled: BTreeMap<ServerId, Ballot>,
+    /// When those were answered last that have no vote here.
+    answered: BTreeMap<ServerId, Duration>,
     /// Since a quorum agrees: when it is final.
     final_at: Option<Duration>,
     resend_at: Duration,
@@ -63,6 +65,7 @@ impl Peer {
             proposal,
             ballots: BTreeMap::new(),
             settled: BTreeMap::new(),
+            answered: BTreeMap::new(),
             final_at: None,
             resend_at: now + self.config.notification_interval_min,
             resend_interval: self.config.notification_interval_min,
@@ -138,7 +141,7 @@ impl Peer {
     ) -> Option<Elected> {
         if !self.views.is_voter(from) {
             if heard.state == PeerState::Looking {
-                self.answer_seeker(election, from, &heard.config, out);
+                self.answer_stranger(election, from, &heard.config, now, out);
             }
             return None;
         }
@@ -163,8 +166,30 @@ impl Peer {
         }
     }
 
-    fn answer_seeker(&self, election: &Election, from: ServerId, config: &Bytes, out: &mut Vec<Output>) {
-        if self.views.is_voter(self.config.me) || self.knows_newer_view(config) {
+    /// Two that go by different memberships may each be a stranger to the other, and each answer the other's answers:
+    /// so none is answered twice in a moment.
+    fn answer_stranger(
+        &self,
+        election: &mut Election,
+        from: ServerId,
+        config: &Bytes,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let interval = self.config.notification_interval_min;
+        if election.answered.get(&from).is_some_and(|answered| now < *answered + interval) {
+            return;
+        }
+        election.answered.insert(from, now);
+        if self.knows_newer_view(config) {
+            out.push(self.notify(from, PeerState::Looking, election.proposal, self.round));
+        } else {
+            self.answer_seeker(election, from, out);
+        }
+    }
+
+    fn answer_seeker(&self, election: &Election, from: ServerId, out: &mut Vec<Output>) {
+        if self.views.is_voter(self.config.me) {
             out.push(self.notify(from, PeerState::Looking, election.proposal, self.round));
         }
     }
@@ -178,7 +203,7 @@ impl Peer {
         out: &mut Vec<Output>,
     ) -> Option<Elected> {
         if ballot.round < self.round {
-            self.answer_seeker(election, from, &Bytes::new(), out); // It may not have heard of this round.
+            self.answer_seeker(election, from, out); // It may not have heard of this round.
             return None;
         }
         if self.vote_zxid() == Zxid(-1) || ballot.vote.zxid == Zxid(-1) {
@@ -196,7 +221,7 @@ impl Peer {
             && election.ballots.get(&from) != Some(&ballot)
         {
             // When it was told of ours, it may have had a leader still. It would wait for the next time.
-            self.answer_seeker(election, from, &Bytes::new(), out);
+            self.answer_seeker(election, from, out);
         }
         election.ballots.insert(from, ballot);
         self.count(election, now)

@@ -49,8 +49,13 @@ impl Hub {
         }
     }
 
-    pub(super) fn set_members(&self, members: BTreeMap<ServerId, Vec<PeerAddress>>) {
-        *self.members.borrow_mut() = members;
+    /// Even if this server is none any more, or not yet, it says where it listens.
+    pub(super) fn set_members(&self, mut members: BTreeMap<ServerId, Vec<PeerAddress>>) {
+        let mut known = self.members.borrow_mut();
+        if let Some(own) = known.remove(&self.settings.me) {
+            members.entry(self.settings.me).or_insert(own);
+        }
+        *known = members;
     }
 
     pub(super) fn is_member(&self, server: ServerId) -> bool {

@@ -2,8 +2,8 @@
 //! have moved.
 
 use bytes::{Bytes, BytesMut};
-use jute::{Jute, Op};
 use jute::txn::{SetDataTxn, Txn, TxnBody, TxnHeader};
+use jute::{Jute, Op};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use server::config::{Member, Membership, PeerAddress, Role};
@@ -36,18 +36,23 @@ pub(super) fn membership_of(zxid: Zxid, value: u64) -> Option<Membership> {
         return None;
     }
     let bits = |at: usize| (value >> (BITS * at as u64)) & 7;
-    let member = |at: usize| {
+    let of_bits = |at: usize| {
         let role = match bits(at) & 3 {
             1 => Role::Participant,
             2 => Role::Observer,
             _ => return None,
         };
-        let quorum_port = 1 + 2 * u16::from(bits(at) & 4 != 0);
-        let address = PeerAddress { host: format!("h{at}"), quorum_port, election_port: quorum_port + 1 };
-        Some((id_of(at), Member { addresses: vec![address], role, client: None }))
+        Some((id_of(at), member(at, role, bits(at) & 4 != 0)))
     };
-    let members = (0..NUMBER_AT as usize / BITS as usize).filter_map(member).collect();
+    let members = (0..NUMBER_AT as usize / BITS as usize).filter_map(of_bits).collect();
     Some(Membership { members, version: zxid.0, ..Membership::default() })
+}
+
+/// The server at this place, as a line of the configuration has it.
+pub(super) fn member(at: usize, role: Role, has_moved: bool) -> Member {
+    let quorum_port = 1 + 2 * u16::from(has_moved);
+    let address = PeerAddress { host: format!("h{at}"), quorum_port, election_port: quorum_port + 1 };
+    Member { addresses: vec![address], role, client: None }
 }
 
 /// The record of a reconfiguration. As every record of this world, it begins with the value.

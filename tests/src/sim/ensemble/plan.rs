@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use server::config::{Member, Membership, Role, ServerId};
+use server::config::{Membership, Role, ServerId};
 use server::zab::{Epoch, PeerConfig, Quorum, Zxid};
+
+use super::members::member;
 
 /// A range of durations, in microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -195,8 +197,7 @@ pub(super) fn place_of(id: ServerId) -> usize {
 }
 
 fn membership(voters: usize, groups: &[&[i64]], weights: &[(i64, u32)]) -> Membership {
-    let member = Member { addresses: Vec::new(), role: Role::Participant, client: None };
-    let members = (0..voters).map(|at| (id_of(at), member.clone())).collect();
+    let members = (0..voters).map(|at| (id_of(at), member(at, Role::Participant, false))).collect();
     let groups = groups.iter().map(|members| members.iter().copied().map(ServerId).collect());
     let groups = (1..).zip(groups).collect();
     let weights = weights.iter().map(|(id, weight)| (ServerId(*id), *weight)).collect();
