@@ -295,9 +295,7 @@ impl Peer {
                 self.take_office(elected, now, out);
             }
             State::Leading(mut leading) => {
-                if heard.state == PeerState::Looking
-                    && heard.vote.leader == from
-                    && self.config.quorum.is_voter(from)
+                if heard.state == PeerState::Looking && heard.vote.leader == from && self.views.is_voter(from)
                 {
                     leading.histories.insert(from, heard.vote.peer_epoch);
                 }
