@@ -1,7 +1,6 @@
 //! Claims of the papers ("A simple totally ordered broadcast protocol", "Zab: High-performance broadcast for
 //! primary-backup systems"), each on one production peer of three, for which the test plays network and disk.
 
-use bytes::Bytes;
 use server::zab::{DiskDone, DiskWork, Epoch, Input, LinkId, Packet, Zxid};
 use tests::alone::{Alone, LEADER, LEARNER, record, zxid};
 
