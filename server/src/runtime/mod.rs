@@ -5,7 +5,7 @@
 //! | `shard-N` | one a core | owns connections: requests in, replies out; answers reads | [`shard`], [`connection`] |
 //! | `node` | 1 | judges, logs and applies writes, a batch at a time | [`driver`] |
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges; in the [`background`], as RocksDB's own are | [`snapshots`] |
-//! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`] |
+//! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`], [`client_port`] |
 //! | `quorum` | 0 or 1 | talks to the other servers of an ensemble | [`quorum`] |
 //! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
 //!
@@ -17,6 +17,7 @@ mod account;
 pub(crate) mod admin;
 mod audit;
 mod background;
+mod client_port;
 mod clock;
 pub(crate) mod connection;
 pub(crate) mod driver;

@@ -7,28 +7,25 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tracing::info;
 
 use super::audit::{self, Outcome};
 use super::background::step_back;
+use super::client_port::{accept_everywhere, backlog, listen};
 use super::clock::Clock;
 use super::driver::{CUTS_WAITING_MAX, Driver, run_or_die};
 use super::http::Http;
-use super::listener::{accept_loop, bind};
 use super::member::{MemberRim, Round};
 use super::quorum::{CannotListen, QuorumPorts, QuorumRim};
 use super::shared::Shared;
 use super::snapshots::Snapshots;
 use super::startup::{self, MemberStart, Started};
 use super::{ServerView, shard};
-use crate::config::{Config, HostPort, Membership};
+use crate::config::Config;
 use crate::node::{Event, Node};
 use crate::storage::{self, DataLock};
 use crate::zab::{Input, Peer, Zxid};
-
-/// What the operating system takes when `clientPortListenBacklog` is not set.
-const BACKLOG: i32 = 1024;
 
 /// Shards beyond this many share nothing but locks, and gain nothing.
 const SHARDS_MAX: usize = 32;
@@ -213,70 +210,9 @@ fn join_ensemble(
     Ok((peer, MemberRim { rim, disk, epoch_files, membership_files, files, stored, state: Round::default() }))
 }
 
-/// Accepts clients; the ensemble may move its clients' port. Those who are in stay.
-async fn accept_at_every_port(
-    mut listener: std::net::TcpListener,
-    shared: &Arc<Shared>,
-) -> Result<(), io::Error> {
-    let mut membership = shared.watch_membership();
-    let mut bound = shared.config.client.clone();
-    loop {
-        let wanted = tokio::select! {
-            outcome = accept_loop(listener.try_clone()?, Arc::clone(shared)) => return outcome,
-            wanted = moved(&mut membership, shared, &bound) => wanted,
-        };
-        match listen(&wanted, backlog(&shared.config)) {
-            Ok(opened) => {
-                info!(port = wanted.port, "clients are served at another port");
-                listener = opened;
-            }
-            Err(failure) => {
-                let failure: &dyn std::error::Error = &failure;
-                tracing::error!(error = failure, "clients are served at the old port");
-            }
-        }
-        bound = Some(wanted);
-    }
-}
-
-/// Waits until clients are to be served elsewhere than at `bound`.
-async fn moved(
-    membership: &mut watch::Receiver<Arc<Membership>>,
-    shared: &Shared,
-    bound: &Option<HostPort>,
-) -> HostPort {
-    loop {
-        let of_me = |membership: &Membership| membership.members.get(&shared.config.my_id?)?.client.clone();
-        let wanted = of_me(&membership.borrow_and_update());
-        match wanted {
-            Some(wanted) if !same_endpoint(&wanted, bound.as_ref()) => return wanted,
-            // As long as the server runs, somebody could tell.
-            _ => drop(membership.changed().await),
-        }
-    }
-}
-
-/// `0.0.0.0` is every address, as is none.
-fn same_endpoint(one: &HostPort, other: Option<&HostPort>) -> bool {
-    let host = |of: &HostPort| of.host.clone().filter(|host| host != "0.0.0.0");
-    other.is_some_and(|other| one.port == other.port && host(one) == host(other))
-}
-
-fn backlog(config: &Config) -> i32 {
-    config.listen_backlog.and_then(|backlog| i32::try_from(backlog).ok()).unwrap_or(BACKLOG)
-}
-
 /// `none` where nothing listens.
 fn shown(address: Option<SocketAddr>) -> String {
     address.map_or_else(|| "none".to_owned(), |address| address.to_string())
-}
-
-fn listen(client: &HostPort, backlog: i32) -> Result<std::net::TcpListener, StartError> {
-    let attempt = || client.resolve().and_then(|address| bind(address, backlog));
-    attempt().map_err(|source| {
-        let host = client.host.as_deref().unwrap_or("*");
-        StartError::Listen { address: format!("{host}:{}", client.port), source }
-    })
 }
 
 fn run_listener(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
@@ -285,7 +221,7 @@ fn run_listener(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: o
     let outcome = runtime.and_then(|runtime| {
         runtime.block_on(async {
             tokio::select! {
-                outcome = accept_at_every_port(listener, &shared) => outcome,
+                outcome = accept_everywhere(listener, &shared) => outcome,
                 _ = stopped => Ok(()),
             }
         })
