@@ -35,7 +35,7 @@ pub(super) struct Learning {
     pub(super) deferred: VecDeque<Packet>,
     /// It was told that this server has no history, so that it sends all of its own.
     pub(super) claims_nothing: bool,
-    /// The membership that came with NEWLEADER, if it is new: UPTODATE says that it is committed.
+    /// The membership that came with NEWLEADER, if it is new: with UPTODATE it takes over.
     pub(super) membership: Option<View>,
     /// The last txn that was in common with the leader before its first proposal.
     pub(super) baseline: Zxid,

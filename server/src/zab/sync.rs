@@ -331,8 +331,6 @@ impl Peer {
         // From the acknowledgement on, the membership's quorum counts.
         if learning.is_staged {
             learning.stage = LearnerStage::Installing;
-            self.views.next = view;
-            self.save_views(out);
             out.push(Output::Disk(DiskWork::Install));
         } else {
             learning.stage = LearnerStage::Noting;
@@ -351,6 +349,9 @@ impl Peer {
         };
         self.log = Log { logged: zxid, persisted: zxid, committed: zxid };
         let (epoch, tail) = (learning.epoch, self.tail.clone());
+        // Until the old log was void, what it proposed was to be reckoned with.
+        self.views.next.clone_from(&learning.membership);
+        self.save_views(out);
         for (zxid, record) in tail {
             self.foresee(zxid, &record, out);
             self.log.logged = zxid;
@@ -395,6 +396,7 @@ impl Peer {
         if let State::Learning(learning) = &mut self.state
             && let Some(view) = learning.membership.take()
             && view.version() > self.views.current.version()
+            && !is_outstanding(Zxid(view.version()), epoch, self.log.committed)
         {
             self.adopt(view, out);
             if self.observes() != observed || !self.views.is_voter(leader) {
@@ -404,6 +406,12 @@ impl Peer {
         info!(%leader, epoch = epoch.0, "in step");
         out.push(Output::Told(Told::Follow { leader, epoch }));
     }
+}
+
+/// Has the leader of `epoch` proposed it, and not committed yet? A Java leader sends the membership that it proposes to
+/// those who join meanwhile.
+fn is_outstanding(zxid: Zxid, epoch: Epoch, committed: Zxid) -> bool {
+    zxid.epoch() == epoch && zxid > committed && !is_beginning(zxid)
 }
 
 /// A zxid that no txn has: the beginning of an epoch.
