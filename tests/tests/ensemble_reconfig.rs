@@ -19,19 +19,16 @@ const CONFIG: &str = "skipACL=yes\n";
 const MOVE: u16 = 11;
 
 #[test]
-#[ignore = "not seen to pass as a whole yet"]
 fn our_servers_become_five_and_one_again_under_load() -> Result<()> {
     grow_change_and_shrink("OOOOO")
 }
 
 #[test]
-#[ignore = "not seen to pass as a whole yet"]
 fn a_java_leader_takes_ours_in_and_lets_them_go() -> Result<()> {
     grow_change_and_shrink("JOOJO")
 }
 
 #[test]
-#[ignore = "not seen to pass as a whole yet"]
 fn our_leader_takes_java_servers_in_and_lets_them_go() -> Result<()> {
     grow_change_and_shrink("OJJOJ")
 }
@@ -81,8 +78,10 @@ impl Scene {
         command.args(["-server", &server, "reconfig"]).args(arguments);
         let finished = process::run(&mut command, PATIENCE)?;
         let said = finished.output;
+        // A Java server that changes its own part may go before it has answered. Whoever asked it looks at what came of it.
+        let may_be_lost = self.ensemble.place(id).kind() == Kind::Java && said.contains("ConnectionLoss");
         ensure!(
-            said.contains("Committed new configuration"),
+            may_be_lost || said.contains("Committed new configuration"),
             "reconfig {arguments:?} said {said}\n{}",
             self.ensemble.logs()
         );
