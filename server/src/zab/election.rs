@@ -130,6 +130,13 @@ impl Peer {
         }
     }
 
+    /// Whether somebody who looks for a leader has heard of a better one than was `elected` here.
+    pub(super) fn has_found_better(&self, heard: &Notification, elected: &Elected) -> bool {
+        heard.state == PeerState::Looking
+            && heard.round >= elected.round
+            && self.is_better(&heard.vote, &elected.vote)
+    }
+
     /// A vote while this server looks, too. Returns whom it elected, if it is decided now.
     pub(super) fn on_vote_looking(
         &mut self,

@@ -1,7 +1,7 @@
 //! The office of a leader: whom it has, how far it is with them, how it begins and ends.
 //! `Leader`, `LearnerHandler`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::discovery::close;
 use super::election::Elected;
+use super::notification::{Notification, PeerState};
 use super::output::{Output, Told};
 use super::packet::Packet;
 use super::views::Views;
@@ -29,6 +30,8 @@ pub(super) struct Leading {
     pub(super) learners: BTreeMap<LinkId, Learner>,
     /// The epochs of the voters' histories, as they say when they look for a leader.
     pub(super) histories: BTreeMap<ServerId, Epoch>,
+    /// Voters who look for a leader still, and have found a better one.
+    deserters: BTreeSet<ServerId>,
     /// Followers who get proposals.
     pub(super) followers: Arc<[LinkId]>,
     /// Those of them who get commits, too.
@@ -198,6 +201,7 @@ impl Peer {
             own_history: (self.promises.current, self.log.logged),
             learners: BTreeMap::new(),
             histories: BTreeMap::new(),
+            deserters: BTreeSet::new(),
             followers: Arc::new([]),
             followers_in_step: Arc::new([]),
             observers: Arc::new([]),
@@ -207,6 +211,40 @@ impl Peer {
         }));
         self.endorsed = None;
         self.admit_visitors(now, out);
+    }
+
+    /// Somebody looks for a leader. Java's servers wait for a better vote for longer than ours, so those who elected this
+    /// one may have found it: if nobody has come, and the others are too few, nobody will.
+    pub(super) fn on_seeker_as_leader(
+        &mut self,
+        from: ServerId,
+        heard: &Notification,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let State::Leading(leading) = &self.state else {
+            return;
+        };
+        if heard.state != PeerState::Looking || !self.views.is_voter(from) {
+            return;
+        }
+        let is_deserter = self.has_found_better(heard, &leading.elected);
+        let State::Leading(leading) = &mut self.state else {
+            return;
+        };
+        if heard.vote.leader == from {
+            leading.histories.insert(from, heard.vote.peer_epoch);
+        }
+        if is_deserter {
+            leading.deserters.insert(from);
+        } else {
+            leading.deserters.remove(&from);
+        }
+        let may_come = |id: &ServerId| !leading.deserters.contains(id) || leading.links_of(*id).count() > 0;
+        let left: Vec<_> = self.views.voters().filter(may_come).collect();
+        if leading.phase == LeaderPhase::Gathering && !self.views.is_quorum(left.into_iter()) {
+            self.look_again("those who elected this server have found a better one", now, out);
+        }
     }
 
     /// Leadership goes to a follower, for instance because this server is about to stop: no more is proposed from

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::discovery::close;
 use super::election::Elected;
+use super::notification::Notification;
 use super::output::{DiskWork, LinkWork, Output};
 use super::packet::Packet;
 use super::views::View;
 use super::{DiskDone, Epoch, LinkId, Peer, PeerStatus, State, Violation, Zxid};
+use crate::config::ServerId;
 
 /// After so many attempts to dial the elected leader, the election was in vain.
 const DIALS_MAX: u32 = 20;
@@ -103,6 +105,24 @@ impl Learning {
 }
 
 impl Peer {
+    /// Somebody looks for a leader. If that is the one whom this server is dialing, and it has found a better one, it will
+    /// not lead.
+    pub(super) fn on_seeker_as_learner(
+        &mut self,
+        from: ServerId,
+        heard: &Notification,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let State::Learning(learning) = &self.state else {
+            return;
+        };
+        let is_dialed = learning.stage == LearnerStage::Dialing && from == learning.elected.vote.leader;
+        if is_dialed && self.has_found_better(heard, &learning.elected) {
+            self.look_again("the elected leader has found a better one", now, out);
+        }
+    }
+
     pub(super) fn begin_learning(&mut self, elected: Elected, now: Duration, out: &mut Vec<Output>) {
         if self.disk_works > 0 {
             return; // What the disk says may change what this server has.

@@ -294,19 +294,17 @@ impl Peer {
                 self.state = State::Looking(election);
                 self.take_office(elected, now, out);
             }
-            State::Leading(mut leading) => {
-                if heard.state == PeerState::Looking && heard.vote.leader == from && self.views.is_voter(from)
-                {
-                    leading.histories.insert(from, heard.vote.peer_epoch);
-                }
+            State::Leading(leading) => {
                 let elected = leading.elected;
                 self.state = State::Leading(leading);
                 self.on_vote_in_office(from, heard, elected, out);
+                self.on_seeker_as_leader(from, heard, now, out);
             }
             State::Learning(learning) => {
+                let elected = learning.elected;
                 self.state = State::Learning(learning);
-                let State::Learning(learning) = &self.state else { return };
-                self.on_vote_in_office(from, heard, learning.elected, out);
+                self.on_vote_in_office(from, heard, elected, out);
+                self.on_seeker_as_learner(from, heard, now, out);
             }
         }
     }
