@@ -10,7 +10,16 @@ use tests::ensemble::{ELECTION_PORT, Ensemble, Id, Kind, PATIENCE, Plan, QUORUM_
 
 #[test]
 fn most_groups_are_a_quorum_and_most_servers_are_none() -> Result<()> {
-    let mut ensemble = plan("OOOJO", "group.1=1:2\ngroup.2=3:4\ngroup.3=5\n").start()?;
+    groups_decide("OOOJO")
+}
+
+#[test]
+fn most_groups_are_a_quorum_among_java_servers_too() -> Result<()> {
+    groups_decide("OJJOJ")
+}
+
+fn groups_decide(composition: &str) -> Result<()> {
+    let mut ensemble = plan(composition, "group.1=1:2\ngroup.2=3:4\ngroup.3=5\n").start()?;
     write(&ensemble, 1, "/all")?;
 
     kill(&mut ensemble, &[3, 4])?; // Two of three groups are whole.
@@ -30,8 +39,22 @@ fn most_groups_are_a_quorum_and_most_servers_are_none() -> Result<()> {
 
 #[test]
 fn a_server_without_weight_follows_and_never_leads() -> Result<()> {
+    weight_decides("OOO")
+}
+
+#[test]
+fn ours_without_weight_follows_a_java_server() -> Result<()> {
+    weight_decides("JJO")
+}
+
+#[test]
+fn a_java_server_without_weight_follows_ours() -> Result<()> {
+    weight_decides("OOJ")
+}
+
+fn weight_decides(composition: &str) -> Result<()> {
     // With the largest number, server 3 would be elected.
-    let mut ensemble = plan("OOO", "group.1=1:2:3\nweight.1=1\nweight.2=1\nweight.3=0\n").start()?;
+    let mut ensemble = plan(composition, "group.1=1:2:3\nweight.1=1\nweight.2=1\nweight.3=0\n").start()?;
     ensure!(ensemble.leader() == Some(2), "server {:?} leads", ensemble.leader());
     kill(&mut ensemble, &[3])?; // It is not missed.
     write(&ensemble, 1, "/two")?;
@@ -78,11 +101,29 @@ fn with_dead_address(line: &str, me: Id) -> String {
 
 #[test]
 fn a_leader_can_leave_clients_to_the_others() -> Result<()> {
-    let ensemble = plan("OOO", "leaderServes=no\n").prepare()?;
-    let ensemble = start_all(ensemble)?;
-    let leader = ensemble.wait_for_leader_other_than(None)?;
+    a_leader_takes_no_client("OOO")
+}
+
+#[test]
+fn ours_leaves_clients_to_java_servers() -> Result<()> {
+    a_leader_takes_no_client("JJO")
+}
+
+#[test]
+fn a_java_leader_leaves_clients_to_ours() -> Result<()> {
+    a_leader_takes_no_client("OOJ")
+}
+
+fn a_leader_takes_no_client(composition: &str) -> Result<()> {
+    const LEADER: Id = 3;
+    let mut ensemble = plan(composition, "leaderServes=no\n").prepare()?;
+    // Of these two, neither of which has seen anything, the larger number leads.
+    start(&mut ensemble, &[1, LEADER])?;
+    ensemble.wait_until_serving(1)?;
+    start(&mut ensemble, &[2])?;
+    ensemble.wait_until_serving(2)?;
     for id in ensemble.ids() {
-        if id == leader {
+        if id == LEADER {
             ensure!(connect(&ensemble, id, Duration::from_secs(2)).is_err(), "the leader takes a client");
         } else {
             write(&ensemble, id, &format!("/of-{id}"))?;
@@ -93,13 +134,6 @@ fn a_leader_can_leave_clients_to_the_others() -> Result<()> {
 
 fn plan(composition: &str, config: &str) -> Plan {
     Plan::of(&Kind::of_letters(composition)).config(config)
-}
-
-fn start_all(mut ensemble: Ensemble) -> Result<Ensemble> {
-    let ids = ensemble.ids();
-    start(&mut ensemble, &ids)?;
-    ensemble.wait_until_all_serve()?;
-    Ok(ensemble)
 }
 
 fn start(ensemble: &mut Ensemble, ids: &[Id]) -> Result<()> {
