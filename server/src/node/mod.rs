@@ -17,6 +17,7 @@ mod learner;
 mod local;
 pub mod lockstep;
 mod member;
+mod over_quota;
 mod propose;
 mod read_only;
 mod status;
@@ -28,6 +29,7 @@ use bytes::{Bytes, BytesMut};
 pub use config::{CutPolicy, NodeConfig, ReaperConfig};
 pub use event::{Action, Delivery, Event, LogRoom, Now, ReplyBody, Request};
 use jute::Ustring;
+pub use over_quota::OverQuota;
 pub use status::{Counters, Reign, Status};
 
 use commit::Workspace;
@@ -67,8 +69,7 @@ pub struct Node {
     counters: Counters,
     /// Applied writes, by namespace.
     written: Traffic,
-    /// Writes that a quota refused, by namespace.
-    over_quota: Traffic,
+    over_quota: OverQuota,
     /// Sessions that expired, until the rim has told of them.
     expired: Vec<SessionId>,
     /// Where an audit is kept: ephemerals that went with their session.
@@ -108,7 +109,7 @@ impl Node {
             cuts_unwritten: 0,
             counters: Counters::default(),
             written: Traffic::default(),
-            over_quota: Traffic::default(),
+            over_quota: OverQuota::default(),
             expired: Vec::new(),
             gone_with_session: Vec::new(),
         }
@@ -207,8 +208,8 @@ impl Node {
         &mut self.written
     }
 
-    /// The writes that a quota refused since this was last emptied, by namespace.
-    pub fn over_quota(&mut self) -> &mut Traffic {
+    /// The writes beyond a quota since this was last emptied.
+    pub fn over_quota(&mut self) -> &mut OverQuota {
         &mut self.over_quota
     }
 

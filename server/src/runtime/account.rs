@@ -1,10 +1,11 @@
 //! What the node's thread counts, a batch at a time.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jute::EventType;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::audit;
 use crate::metrics::{Metrics, Registry, Summary};
@@ -17,11 +18,12 @@ pub(super) struct Account {
     metrics: Arc<Metrics>,
     /// The node's counters as they were added before.
     known: Counters,
+    quotas: QuotaWarnings,
 }
 
 impl Account {
     pub(super) fn new(registry: &Registry) -> Self {
-        Self { metrics: registry.thread(), known: Counters::default() }
+        Self { metrics: registry.thread(), known: Counters::default(), quotas: QuotaWarnings::default() }
     }
 
     /// `events` were taken out of the queue; the first had waited for `waited`.
@@ -59,25 +61,50 @@ impl Account {
         of_event.record(connections.len() as u64);
     }
 
-    /// A batch is applied, `took` after its txns were made.
-    pub(super) fn applied(&mut self, node: &mut Node, took: Duration) {
-        let now = node.status().counters;
-        let known = std::mem::replace(&mut self.known, now);
+    /// A batch is applied at `now`, whose txns were made at `made`.
+    pub(super) fn applied(&mut self, node: &mut Node, made: Duration, now: Duration) {
+        let counters = node.status().counters;
+        let known = std::mem::replace(&mut self.known, counters);
         let metrics = &self.metrics;
-        metrics.propagation_latency.record_many(millis(took), now.txns - known.txns);
-        metrics.prep_processor_request_queued.add(now.requests - known.requests);
-        metrics.outstanding_changes_queued.add(now.changes_foreseen - known.changes_foreseen);
-        metrics.outstanding_changes_removed.add(now.changes_settled - known.changes_settled);
-        metrics.stale_sessions_expired.add(now.sessions_expired - known.sessions_expired);
-        metrics.looking_count.add(now.elections - known.elections);
-        metrics.proposal_count.add(now.proposals - known.proposals);
-        metrics.learner_proposal_received_count.add(now.proposals_received - known.proposals_received);
-        metrics.digest_mismatches_count.add(now.digest_mismatches - known.digest_mismatches);
+        metrics.propagation_latency.record_many(millis(now.saturating_sub(made)), counters.txns - known.txns);
+        metrics.prep_processor_request_queued.add(counters.requests - known.requests);
+        metrics.outstanding_changes_queued.add(counters.changes_foreseen - known.changes_foreseen);
+        metrics.outstanding_changes_removed.add(counters.changes_settled - known.changes_settled);
+        metrics.stale_sessions_expired.add(counters.sessions_expired - known.sessions_expired);
+        metrics.looking_count.add(counters.elections - known.elections);
+        metrics.proposal_count.add(counters.proposals - known.proposals);
+        metrics.learner_proposal_received_count.add(counters.proposals_received - known.proposals_received);
+        metrics.digest_mismatches_count.add(counters.digest_mismatches - known.digest_mismatches);
         metrics.write_per_namespace.take(node.written());
-        metrics.quota_exceeded_error_per_namespace.take(node.over_quota());
+        metrics.quota_exceeded_error_per_namespace.take(&mut node.over_quota().refused);
+        self.quotas.tell_of(&mut node.over_quota().exceeded, now);
         tell_of_expired(node.expired());
         for (session, path) in node.gone_with_session().drain(..) {
             audit::report_ephemeral(session, &path);
+        }
+    }
+}
+
+/// A quota that is exceeded is not named again within this time.
+const QUOTA_NAMED_EVERY: Duration = Duration::from_secs(60);
+/// Quotas of which it is known when they were named. With more of them, some are named more often.
+const QUOTAS_KNOWN_MAX: usize = 1000;
+
+/// Which quotas the operator was warned about, and when.
+#[derive(Debug, Default)]
+struct QuotaWarnings(HashMap<Box<str>, Duration>);
+
+impl QuotaWarnings {
+    fn tell_of(&mut self, exceeded: &mut BTreeSet<Box<str>>, now: Duration) {
+        for quota in std::mem::take(exceeded) {
+            if self.0.get(&quota).is_some_and(|named| now.saturating_sub(*named) < QUOTA_NAMED_EVERY) {
+                continue;
+            }
+            warn!(path = %quota, "quota exceeded");
+            if self.0.len() >= QUOTAS_KNOWN_MAX {
+                self.0.clear();
+            }
+            self.0.insert(quota, now);
         }
     }
 }

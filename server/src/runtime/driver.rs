@@ -140,8 +140,7 @@ impl Driver {
         }
         self.apply()?;
         self.hand_over_links();
-        let took = self.shared.clock.monotonic().saturating_sub(now.monotonic);
-        self.account.applied(&mut self.node, took);
+        self.account.applied(&mut self.node, now.monotonic, self.shared.clock.monotonic());
         for (mailbox, has_mail) in self.shared.mailboxes.iter().zip(&mut self.woken) {
             if std::mem::take(has_mail) {
                 mailbox.wake();

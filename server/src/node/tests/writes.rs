@@ -394,5 +394,27 @@ fn hard_quotas_are_kept_where_they_are_enforced() {
         let larger = world.ask(&client, Op::SetData, &set_data("/a/b", "12345678", -1)).err();
         let expected = enforce_quota.then_some(ErrorCode::QuotaExceeded);
         assert_eq!((more, larger), (expected, expected), "enforced: {enforce_quota}");
+        assert_eq!(world.server.node.over_quota().exceeded.pop_first().as_deref(), Some("/a"));
+    }
+}
+
+#[test]
+fn soft_quotas_let_pass_what_the_operator_is_told_of() {
+    for enforce_quota in [false, true] {
+        let mut world = World::with(NodeConfig { enforce_quota, ..NodeConfig::default() });
+        let client = world.client();
+        world.create(&client, "/a").unwrap();
+        world.create(&client, "/zookeeper/quota/a").unwrap();
+        let limits = CreateRequest {
+            data: Some(Bytes::from_static(b"count=2,bytes=-1")),
+            ..create("/zookeeper/quota/a/zookeeper_limits")
+        };
+        world.ask(&client, Op::Create, &limits).unwrap();
+        world.create(&client, "/zookeeper/quota/a/zookeeper_stats").unwrap();
+
+        world.create(&client, "/a/b").unwrap();
+        assert!(world.server.node.over_quota().exceeded.is_empty());
+        world.create(&client, "/a/c").unwrap();
+        assert_eq!(world.server.node.over_quota().exceeded.pop_first().as_deref(), Some("/a"));
     }
 }

@@ -17,8 +17,7 @@ use jute::txn::TxnBody;
 use jute::{DecodeError, ErrorCode, Jute, Op};
 
 use super::pending::{Foreseen, Outlook};
-use crate::metrics::Traffic;
-use crate::node::{LogRoom, NodeConfig};
+use crate::node::{LogRoom, NodeConfig, OverQuota};
 use crate::session::SessionId;
 use crate::tree::path;
 use crate::tree::quota::Over;
@@ -91,8 +90,8 @@ pub(crate) struct Prep<'a> {
     pub(crate) room: LogRoom,
     /// Of a multi: as which operations its parts are answered. Their txns may be of another type.
     pub(crate) parts: Vec<Op>,
-    /// Where refusals by a quota are noted.
-    pub(crate) over_quota: &'a mut Traffic,
+    /// Where it is noted which quotas were exceeded.
+    pub(crate) over_quota: &'a mut OverQuota,
 }
 
 impl Prep<'_> {
@@ -127,19 +126,20 @@ impl Prep<'_> {
     }
 
     /// Would `count` more znodes, or data of `after` bytes instead of `before`, exceed a hard limit that is
-    /// enforced? Judged by what is applied: writes under way may exceed it together.
+    /// enforced? Judged by what is applied: writes under way may exceed it together. Whatever is exceeded is noted
+    /// for the operator.
     #[allow(clippy::cast_possible_wrap)] // Lengths of data are bounded by frames.
     fn check_quota(&mut self, path: &str, count: i64, after: usize, before: usize) -> Result<(), ErrorCode> {
-        if !self.config.enforce_quota {
+        let Some(over) = self.outlook.tree().quota_over(path, count, after as i64 - before as i64) else {
+            return Ok(());
+        };
+        let (Over::Hard(quota) | Over::Soft(quota)) = over;
+        self.over_quota.note(quota);
+        if matches!(over, Over::Soft(_)) || !self.config.enforce_quota {
             return Ok(());
         }
-        match self.outlook.tree().quota_over(path, count, after as i64 - before as i64) {
-            Some(Over::Hard(quota)) => {
-                self.over_quota.record(quota, 1);
-                Err(ErrorCode::QuotaExceeded)
-            }
-            _ => Ok(()),
-        }
+        self.over_quota.refused.record(quota, 1);
+        Err(ErrorCode::QuotaExceeded)
     }
 
     fn check_room(&self) -> Result<(), ErrorCode> {
