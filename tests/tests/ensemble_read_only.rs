@@ -2,6 +2,7 @@
 //! quorum again. Java's servers do it in the same way, and are held to the same test.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -29,6 +30,11 @@ fn javas_serves_reads_without_a_quorum() -> Result<()> {
 #[test]
 fn ours_serves_reads_when_its_java_quorum_is_gone() -> Result<()> {
     serves_reads_without_a_quorum("OJJ")
+}
+
+#[test]
+fn javas_serves_reads_when_its_quorum_of_ours_is_gone() -> Result<()> {
+    serves_reads_without_a_quorum("JOO")
 }
 
 fn serves_reads_without_a_quorum(composition: &str) -> Result<()> {
@@ -79,18 +85,33 @@ fn serves_reads_without_a_quorum(composition: &str) -> Result<()> {
 }
 
 #[test]
-fn zkcli_and_kazoo_read_from_ours_without_a_quorum() -> Result<()> {
+fn shells_and_kazoo_read_from_ours_without_a_quorum() -> Result<()> {
+    shells_and_kazoo_read_without_a_quorum("OOO")
+}
+
+#[test]
+fn shells_and_kazoo_read_from_javas_without_a_quorum() -> Result<()> {
+    shells_and_kazoo_read_without_a_quorum("JOO")
+}
+
+fn shells_and_kazoo_read_without_a_quorum(composition: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut ensemble = one_left("OOO", &runtime)?;
+    let mut ensemble = one_left(composition, &runtime)?;
     let at = ensemble.address(ALONE).to_string();
-    let shell = |command: &[&str]| {
-        let mut zkcli = Command::new(zkserver::binary("client", "zkcli")?);
-        process::run(zkcli.args(["-r", "-server", &at]).args(command), PATIENCE)
-    };
-    let read = shell(&["get", "/kept"])?;
-    ensure!(read.code == Some(0) && read.output.contains("data"), "{read:?}");
-    let written = shell(&["set", "/kept", "other"])?;
-    ensure!(written.code != Some(0) && written.output.contains("Not a read-only call"), "{written:?}");
+    let zkcli = zkserver::binary("client", "zkcli")?;
+    peer::installed(peer::ZKCLI_SH.as_ref())?;
+    for shell in [&zkcli, Path::new(peer::ZKCLI_SH)] {
+        let run = |command: &[&str]| {
+            let mut shell = Command::new(shell);
+            shell.env("CLIENT_JVMFLAGS", peer::QUICK_JVM.join(" ")).envs(peer::UTF8_LOCALE);
+            process::run(shell.args(["-r", "-server", &at]).args(command), PATIENCE)
+        };
+        let read = run(&["get", "/kept"])?;
+        ensure!(read.code == Some(0) && read.output.contains("data"), "{}: {read:?}", shell.display());
+        let written = run(&["set", "/kept", "other"])?;
+        let is_refused = written.code != Some(0) && written.output.contains("ot a read-only call");
+        ensure!(is_refused, "{}: {written:?}", shell.display());
+    }
 
     let mut kazoo = Command::new(peer::kazoo_python()?);
     kazoo.arg(interop_dir("kazoo").join("read_only.py")).arg(&at).stdout(Stdio::piped());
