@@ -9,6 +9,7 @@
 pub mod alone;
 pub mod capture;
 pub mod chaos;
+pub mod conversation;
 pub mod crash;
 pub mod damage;
 pub mod ensemble;
