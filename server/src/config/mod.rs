@@ -164,7 +164,9 @@ impl Config {
             warnings: Vec::new(),
         };
         config.warnings = warnings(&source);
-        config.refuse_what_is_missing()?;
+        if config.ensemble.dynamic_file.is_none() {
+            config.refuse_what_is_missing()?; // Else it may stand in that file.
+        }
         Ok(config)
     }
 

@@ -238,6 +238,22 @@ fn a_dynamic_file_holds_the_members_and_its_name_their_version() {
     assert_eq!(config.ensemble.membership.voters().collect::<Vec<_>>(), [ServerId(4)]);
 }
 
+#[test]
+fn the_clients_port_may_stand_in_the_dynamic_file_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, dynamic) = (dir.path().join("zoo.cfg"), dir.path().join("zoo.cfg.dynamic.1f"));
+    fs::write(dir.path().join("myid"), "4").unwrap();
+    let text = format!("dataDir={}\ndynamicConfigFile={}", dir.path().display(), dynamic.display());
+    fs::write(&file, text).unwrap();
+    fs::write(&dynamic, "server.4=h:1:2;77\n").unwrap();
+    let config = Config::load(&file, &[]).unwrap();
+    assert_eq!(config.client, Some(HostPort { host: None, port: 77 }));
+
+    fs::write(&dynamic, "server.4=h:1:2\n").unwrap();
+    let error = Config::load(&file, &[]).unwrap_err();
+    assert!(error.to_string().ends_with("zoo.cfg: clientPort: is not set"), "{error}");
+}
+
 const SAMPLE: &str = include_str!("../../../conf/zoo_sample.cfg");
 
 /// The sample's `#key=value` lines.
