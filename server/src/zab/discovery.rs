@@ -83,12 +83,22 @@ impl Peer {
                     visitor.greeting = Some(greeting);
                 }
                 self.admit_visitors(now, out);
+                if matches!(self.state, State::Looking(_)) && self.views.next.is_some() {
+                    self.on_tick(now, out);
+                }
             }
             Err(violation) => {
                 self.visitors.remove(&link);
                 out.push(close(link, Some(violation)));
             }
         }
+    }
+
+    /// Who has dialed this server to follow it, and so has elected it. While a reconfiguration is under way that counts: it
+    /// may go by a membership in which it has no vote, and tell nobody.
+    pub(super) fn would_be_followers(&self) -> impl Iterator<Item = ServerId> {
+        let greetings = self.visitors.values().filter_map(|visitor| visitor.greeting);
+        greetings.filter(|greeting| !greeting.is_observer).map(|greeting| greeting.server)
     }
 
     fn greeting_of(&self, packet: Packet) -> Result<Greeting, Violation> {
@@ -214,8 +224,8 @@ impl Peer {
         let is_newer = current.is_some_and(|current| (current, last) > leading.own_history);
         if leading.phase >= LeaderPhase::Noted {
             self.begin_sync(link, out);
-        } else if is_newer {
-            // Without what it has, this server must not lead.
+        } else if is_newer && leading.phase < LeaderPhase::Noting {
+            // Without what it has, this server must not lead: unless a quorum has promised, and so none has it.
             self.look_again("a learner has a newer history", now, out);
         } else {
             self.count_promises(out);

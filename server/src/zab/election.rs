@@ -3,7 +3,7 @@
 //! Its outcome need not be right, only likely: discovery and synchronisation see to it that a leader without all
 //! that was committed never leads. So votes may get lost, and a decision may come early.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,11 @@ use crate::config::ServerId;
 /// A quorum agrees, but not everybody was heard: so long we wait for a better vote. Java waits for 200 ms, which is
 /// most of the time for which a dead leader's clients wait.
 const FINALIZE_WAIT: Duration = Duration::from_millis(20);
+
+/// So many intervals between notifications an election may take while a reconfiguration is under way, until it is
+/// tried in the other way: see [`Election::reconsider_at`]. Two that are out of step must meet in both.
+const AMONG_ALL: u32 = 10;
+const AMONG_CURRENT: u32 = 15;
 
 /// No ensemble has held so many elections: a round beyond is no round, and there would be none after it.
 const ROUND_MAX: i64 = i64::MAX / 2;
@@ -46,6 +51,9 @@ pub(super) struct Election {
     final_at: Option<Duration>,
     resend_at: Duration,
     resend_interval: Duration,
+    /// A reconfiguration is under way. Whoever has not heard of it elects no newcomer, who may have the newest history for
+    /// those who have: they would wait for each other for ever. So, by turns, only current members are candidates.
+    reconsider_at: Option<Duration>,
 }
 
 /// Whom an election found.
@@ -61,6 +69,8 @@ impl Peer {
         self.round += 1;
         let proposal = self.own_vote();
         info!(round = self.round, zxid = %proposal.zxid, epoch = proposal.peer_epoch.0, "looking for a leader");
+        let intervals = if self.prefers_current { AMONG_CURRENT } else { AMONG_ALL };
+        let patience = self.config.notification_interval_min * intervals;
         let mut election = Election {
             proposal,
             ballots: BTreeMap::new(),
@@ -69,6 +79,7 @@ impl Peer {
             final_at: None,
             resend_at: now + self.config.notification_interval_min,
             resend_interval: self.config.notification_interval_min,
+            reconsider_at: self.views.next.is_some().then_some(now + patience),
         };
         self.cast(&mut election);
         self.tell_vote(&election, out);
@@ -245,8 +256,11 @@ impl Peer {
     fn count(&self, election: &mut Election, now: Duration) -> Option<Elected> {
         let (vote, round) = (election.proposal, self.round);
         let agrees = |ballot: &Ballot| ballot.vote == vote && ballot.round == round;
-        let in_favour: Vec<_> =
+        let mut in_favour: BTreeSet<_> =
             election.ballots.iter().filter(|(_, ballot)| agrees(ballot)).map(|(id, _)| *id).collect();
+        if vote.leader == self.config.me && self.views.next.is_some() {
+            in_favour.extend(self.would_be_followers().filter(|id| self.views.is_voter(*id)));
+        }
         if !self.views.is_quorum(in_favour.iter().copied()) {
             election.final_at = None;
             return None;
@@ -281,7 +295,7 @@ impl Peer {
 
     fn has_joined_quorum(&self, ballots: &BTreeMap<ServerId, Ballot>, ballot: &Ballot) -> bool {
         let agreeing = ballots.iter().filter(|(_, other)| agree(other, ballot)).map(|(id, _)| *id);
-        self.views.is_quorum(agreeing)
+        self.views.is_any_quorum(agreeing)
     }
 
     /// Without its own word, a server that died would be elected over and over.
@@ -297,7 +311,8 @@ impl Peer {
     /// By epoch, then zxid, then id; a server without weight never.
     #[doc(alias = "totalOrderPredicate")]
     fn is_better(&self, new: &Vote, old: &Vote) -> bool {
-        let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid, vote.leader);
+        let is_preferred = |id| !self.prefers_current || self.views.current.quorum.is_candidate(id);
+        let rank = |vote: &Vote| (is_preferred(vote.leader), vote.peer_epoch, vote.zxid, vote.leader);
         self.views.is_candidate(new.leader) && rank(new) > rank(old)
     }
 
@@ -310,6 +325,10 @@ impl Peer {
     ) -> Option<Elected> {
         if election.final_at.is_some_and(|at| at <= now) {
             return self.count(election, now);
+        }
+        if election.reconsider_at.is_some_and(|at| at <= now) {
+            self.prefers_current = !self.prefers_current;
+            *election = self.look(now, out);
         }
         if election.resend_at <= now {
             self.tell_vote(election, out);
@@ -325,7 +344,8 @@ impl Peer {
 impl Election {
     /// When [`Peer::on_election_tick`] has something to do.
     pub(super) fn deadline(&self) -> Duration {
-        self.final_at.map_or(self.resend_at, |at| at.min(self.resend_at))
+        let rare = self.final_at.into_iter().chain(self.reconsider_at);
+        rare.fold(self.resend_at, Duration::min)
     }
 }
 

@@ -124,6 +124,8 @@ pub struct Peer {
     wants_snapshot: bool,
     /// This server led, and wants this one to lead next.
     endorsed: Option<ServerId>,
+    /// In this election, and as long as what it found lasts: see [`Election::reconsider_at`].
+    prefers_current: bool,
     /// The election's number: `electionEpoch`, `logicalclock`.
     round: i64,
     /// Learners that dialed, while it is not known who leads; by their links.
@@ -204,6 +206,7 @@ impl Peer {
             // A log that begins without a stored tree could not be told from one whose tree was lost.
             wants_snapshot,
             endorsed: None,
+            prefers_current: false,
             round: 0,
             visitors: BTreeMap::new(),
             dialed: 0,
@@ -337,10 +340,12 @@ impl Peer {
             State::Looking(_) => {}
             State::Leading(leading) => {
                 warn!(why, epoch = leading.epoch.0, "leading no more");
+                self.prefers_current = false;
                 self.leave_leading(*leading, out);
             }
             State::Learning(learning) => {
                 warn!(why, leader = %learning.elected.vote.leader, "following no more");
+                self.prefers_current = false;
                 self.leave_learning(*learning, out);
             }
         }

@@ -31,7 +31,8 @@ impl Peer {
         self.views.next.is_some()
     }
 
-    /// Whether this leader and the followers in step would be a quorum of `membership`.
+    /// Whether this leader and the followers in step would be a quorum of `membership`. Who is to observe since the last
+    /// reconfiguration is about to leave: it would come back as an observer, and count no more.
     #[doc(alias = "isQuorumSynced")]
     #[must_use]
     pub fn is_quorum_synced(&self, membership: &Membership) -> bool {
@@ -39,6 +40,7 @@ impl Peer {
             return false;
         };
         let followers = leading.synced_followers().map(|learner| learner.server);
+        let followers = followers.filter(|id| !self.views.current.is_observer(*id));
         Quorum::new(membership).is_quorum(followers.chain([self.config.me]))
     }
 

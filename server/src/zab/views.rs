@@ -62,6 +62,11 @@ impl Views {
         self.all().all(|view| view.quorum.is_quorum(servers.clone()))
     }
 
+    /// A quorum of any. Enough to join those who have a leader: they may have one because what is proposed is void.
+    pub(super) fn is_any_quorum(&self, servers: impl Iterator<Item = ServerId> + Clone) -> bool {
+        self.all().any(|view| view.quorum.is_quorum(servers.clone()))
+    }
+
     /// A voter of any.
     #[doc(alias = "getCurrentAndNextConfigVoters")]
     pub(super) fn is_voter(&self, id: ServerId) -> bool {
