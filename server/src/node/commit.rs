@@ -129,7 +129,7 @@ impl Node {
                 }
                 return;
             }
-            Work::Sync(path) => origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path))),
+            Work::Sync { path, .. } => origin.map(|origin| origin.reply(self.applied, ReplyBody::Path(path))),
             Work::Refuse(error) => origin.map(|origin| origin.refuse(self.applied, error)),
             Work::Unknown => origin.map(Origin::turn_away),
         };
@@ -146,7 +146,17 @@ impl Node {
 
     fn next_committed(&mut self) -> Option<Outstanding> {
         let committed = self.committed;
-        self.outstanding.pop_front_if(|next| next.after <= committed)
+        let peer = self.member.as_ref().map(|member| &member.peer);
+        self.outstanding.pop_front_if(|next| {
+            let has_turn = next.after <= committed;
+            match (&next.work, peer) {
+                // Whatever was proposed after it and is committed says that this server led, too.
+                (Work::Sync { confirmation: Some(confirmation), .. }, Some(peer)) => {
+                    has_turn && (next.after < committed || peer.has_confirmed(*confirmation))
+                }
+                _ => has_turn,
+            }
+        })
     }
 
     fn answer_read(&mut self, request: &Request, tree: &Tree, watches: &mut Watches, out: &mut Vec<Action>) {

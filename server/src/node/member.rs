@@ -309,7 +309,7 @@ impl Node {
         let mut unanswered = Vec::new();
         for mut waiting in std::mem::take(&mut self.outstanding) {
             let asker = waiting.asker();
-            if matches!(waiting.work, Work::Sync(_)) {
+            if matches!(waiting.work, Work::Sync { .. }) {
                 unanswered.extend(asker);
             }
             let has_turn =

@@ -15,7 +15,7 @@ use crate::pipeline::prep::{Prep, Write};
 use crate::session::{ConnectionId, Owner, SessionId};
 use crate::storage::txn_log::framed_len;
 use crate::tree::Tree;
-use crate::zab::Zxid;
+use crate::zab::{Peer, Zxid};
 
 /// Log records share buffers of this size. A record that is larger gets one of its own.
 const RECORD_BUFFER_BYTES: usize = 64 * 1024;
@@ -68,11 +68,15 @@ impl Node {
         self.wait_in_line(None, Work::Read(request));
     }
 
-    /// A sync changes nothing. On a lone server it is answered once all before it is applied.
+    /// A sync changes nothing. On a lone server it is answered once all before it is applied; a leader has to be sure
+    /// besides that it still leads.
     fn on_sync(&mut self, origin: Option<Origin>, alive: Result<(), ErrorCode>, body: &Bytes) {
         let decode = || SyncRequest::from_bytes(body).map_err(|_| ErrorCode::MarshallingError);
         let work = match alive.and_then(|()| decode()) {
-            Ok(SyncRequest { path }) => Work::Sync(path),
+            Ok(SyncRequest { path }) => {
+                let confirmation = self.member.as_mut().map(|member| member.ask(Peer::confirm));
+                Work::Sync { path, confirmation }
+            }
             Err(error) => Work::Refuse(error),
         };
         self.wait_in_line(origin, work);

@@ -9,7 +9,7 @@ use jute::{ErrorCode, Op, Ustring};
 use crate::node::{Delivery, ReplyBody, Request};
 use crate::session::{ConnectionId, SessionId};
 use crate::tree::Applied;
-use crate::zab::Zxid;
+use crate::zab::{Confirmation, Zxid};
 
 /// A request that waits for its turn to be applied and answered.
 #[derive(Debug)]
@@ -43,8 +43,11 @@ pub(crate) enum Work {
     },
     /// To be answered from the tree as it is then.
     Read(Request),
-    /// Only the order counts.
-    Sync(Ustring),
+    Sync {
+        path: Ustring,
+        /// A leader answers once it knows that it still leads.
+        confirmation: Option<Confirmation>,
+    },
     /// The leader has answered the oldest sync of this learner's clients.
     Synced,
     /// A session that only this server knows ends.

@@ -103,7 +103,9 @@ impl Forwarded {
         }
         match next? {
             Waiting::Write { .. } => None,
-            Waiting::Sync { origin, path, .. } => Some((Some(origin), Work::Sync(path))),
+            Waiting::Sync { origin, path, .. } => {
+                Some((Some(origin), Work::Sync { path, confirmation: None }))
+            }
             Waiting::Turn(origin, work) => Some((origin, work)),
         }
     }

@@ -135,6 +135,7 @@ impl Peer {
         };
         let mut last = None;
         while let Some((zxid, record)) = self.tail.pop_front_if(|(zxid, _)| *zxid <= committed) {
+            leading.answer_syncs_before(zxid, out);
             match designated.filter(|_| zxid == committed) {
                 None => {
                     leading.tell_committed(&Packet::Commit(zxid), out);
@@ -146,11 +147,7 @@ impl Peer {
                     send_to_all(&leading.observers, inform, out);
                 }
             }
-            while let Some((_, link)) = leading.syncs.pop_front_if(|(last, _)| *last <= zxid) {
-                if leading.learners.contains_key(&link) {
-                    out.push(super::discovery::send(link, Packet::Sync));
-                }
-            }
+            leading.answer_syncs_behind(zxid, out);
             self.window.push(zxid, record);
             last = Some(zxid);
         }

@@ -1,12 +1,13 @@
 //! The office of a leader: whom it has, how far it is with them, how it begins and ends.
 //! `Leader`, `LearnerHandler`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::confirm::{Rounds, Syncs};
 use super::discovery::close;
 use super::election::Elected;
 use super::notification::{Notification, PeerState};
@@ -38,8 +39,9 @@ pub(super) struct Leading {
     pub(super) followers_in_step: Arc<[LinkId]>,
     /// Observers who get what is committed.
     pub(super) observers: Arc<[LinkId]>,
-    /// Whose syncs are answered once this txn is committed.
-    pub(super) syncs: VecDeque<(Zxid, LinkId)>,
+    pub(super) syncs: Syncs,
+    /// PINGs, and who answered.
+    pub(super) rounds: Rounds,
     /// Before it serves: when it gives up. Then: when it pings next.
     pub(super) due: Duration,
     /// It proposes no more, and leaves once a follower has all; by then, or it stays.
@@ -81,6 +83,8 @@ pub(super) struct Learner {
     pub(super) acked: Zxid,
     /// Since when it owes an acknowledgement, and makes no progress.
     pub(super) owing_since: Option<Duration>,
+    /// The last round of PINGs that it answered, once it is in step.
+    pub(super) answered: u64,
 }
 
 /// How far a learner is.
@@ -116,8 +120,17 @@ impl Leading {
         now: Duration,
     ) {
         let (stage, commits_held, acked, owing_since) = (Stage::Greeted, Vec::new(), Zxid::ZERO, None);
-        let learner =
-            Learner { server, is_observer, accepted, stage, heard: now, commits_held, acked, owing_since };
+        let learner = Learner {
+            server,
+            is_observer,
+            accepted,
+            stage,
+            heard: now,
+            commits_held,
+            acked,
+            owing_since,
+            answered: 0,
+        };
         self.learners.insert(link, learner);
     }
 
@@ -205,7 +218,8 @@ impl Peer {
             followers: Arc::new([]),
             followers_in_step: Arc::new([]),
             observers: Arc::new([]),
-            syncs: VecDeque::new(),
+            syncs: Syncs::default(),
+            rounds: Rounds::default(),
             due: now + self.config.init_limit,
             hands_over_until: None,
         }));

@@ -275,8 +275,8 @@ impl Peer {
                 self.on_uptodate(now, out);
                 Ok(())
             }
-            // It wants no answer from whoever is not in step.
-            (LearnerStage::Syncing, Packet::Ping { .. }) => Ok(()),
+            // It wants no answer from whoever is not in step, and would take it for one to a later PING.
+            (LearnerStage::Syncing | LearnerStage::Noted, Packet::Ping { .. }) => Ok(()),
             (LearnerStage::Syncing | LearnerStage::Noted | LearnerStage::Serving, packet) => {
                 self.take_broadcast(packet, now, out)
             }

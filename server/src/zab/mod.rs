@@ -10,7 +10,7 @@
 //! | 1, discovery | [`discovery`] | FOLLOWERINFO, LEADERINFO, ACKEPOCH |
 //! | 2, synchronisation | [`sync`] | DIFF, TRUNC, SNAP, NEWLEADER, UPTODATE |
 //! | 3, broadcast | [`broadcast`] | PROPOSAL, ACK, COMMIT, INFORM |
-//! | ever after | [`service`] | PING, REQUEST, REVALIDATE, SYNC |
+//! | ever after | [`service`], [`confirm`] | PING, REQUEST, REVALIDATE, SYNC |
 //! | new members | [`reconfig`], [`views`] | COMMITANDACTIVATE, INFORMANDACTIVATE |
 //!
 //! Who leads is a [`leader`], who follows or observes a [`learner`]: what each remembers, how it begins and ends, and
@@ -21,6 +21,7 @@
 //! answers come back as inputs, so no driver can break that by doing things in another order.
 
 mod broadcast;
+mod confirm;
 mod discovery;
 mod election;
 mod input;
@@ -43,6 +44,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+pub use confirm::Confirmation;
 pub use input::{DiskDone, Input, LinkId, Trace};
 pub use notification::{Malformed as MalformedNotification, Notification, PeerState, Vote};
 pub use output::{DiskWork, LinkWork, Output, Recipients, Told};

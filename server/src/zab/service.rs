@@ -10,7 +10,7 @@ use jute::data::Id;
 use super::discovery::{close, send};
 use super::leader::{LeaderPhase, Stage};
 use super::learner::LearnerStage;
-use super::output::{LinkWork, Output, Recipients, Told};
+use super::output::{Output, Told};
 use super::packet::Packet;
 use super::{LinkId, Peer, State, Violation};
 use crate::session::SessionId;
@@ -52,13 +52,7 @@ impl Peer {
         if !self.views.is_quorum(servers) {
             return self.look_again("the quorum is lost", now, out);
         }
-        let zxid = self.log.logged.max(leading.epoch.beginning());
-        for to in [&leading.followers, &leading.observers] {
-            if !to.is_empty() {
-                let packet = Packet::Ping { zxid, touched: None };
-                out.push(Output::Link(LinkWork::Send { to: Recipients::Many(Arc::clone(to)), packet }));
-            }
-        }
+        self.ping_all(out);
     }
 
     pub(super) fn on_learner_lost(&mut self, link: LinkId, out: &mut Vec<Output>) {
@@ -100,26 +94,17 @@ impl Peer {
                 self.try_hand_over(now, out);
                 taken
             }
-            (Stage::InStep, other) => serve_learner(link, other, out),
+            (Stage::InStep, other) => {
+                if matches!(other, Packet::Ping { .. }) {
+                    self.on_pong(link, out);
+                }
+                serve_learner(link, other, out)
+            }
             (_, other) => Err(Violation::OutOfPlace { packet: other.name(), phase: "a learner is let in" }),
         };
         if let Err(violation) = taken {
             out.push(close(link, Some(violation)));
             self.on_learner_lost(link, out);
-        }
-    }
-
-    /// Answers a learner's sync behind the commit of all that was proposed before, and ahead of the next one: Java's
-    /// learners take what comes for the answers to what they asked, in that order, and one out of turn leaves
-    /// every later request of their clients without an answer.
-    #[doc(alias = "processSync")]
-    pub fn answer_sync(&mut self, link: LinkId, out: &mut Vec<Output>) {
-        let State::Leading(leading) = &mut self.state else {
-            return;
-        };
-        match self.tail.back() {
-            Some((last, _)) => leading.syncs.push_back((*last, link)),
-            None => self.answer(link, Packet::Sync, out),
         }
     }
 

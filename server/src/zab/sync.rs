@@ -196,6 +196,7 @@ impl Peer {
             return;
         };
         learner.stage = Stage::InStep;
+        learner.answered = leading.rounds.last();
         let commits_held = std::mem::take(&mut learner.commits_held);
         learner.owing_since = (!self.tail.is_empty() && !learner.is_observer).then_some(now);
         info!(server = %learner.server, "a learner is in step");

@@ -180,6 +180,32 @@ fn a_sync_on_a_follower_shows_what_was_written_elsewhere() {
 
 /// Java's learners depend on it.
 #[test]
+fn a_leader_that_was_deposed_unawares_answers_no_sync() {
+    let mut world = World::new(3, &[4]);
+    let deposed = world.elect();
+    let (at_leader, at_observer) = (world.client(deposed), world.client(ServerId(4)));
+    let elsewhere = world.client(ONE);
+    // From now on it hears of nothing, not even that it is alone; its observer stays with it.
+    world.part(deposed, ONE);
+    world.part(deposed, TWO);
+    world.deaf = Some(deposed);
+    world.run_until("another leads", |world| world.servers[&TWO].node.is_leader());
+    let elsewhere = world.moved(&elsewhere, TWO).unwrap();
+    assert_eq!(answers(&world.ask(&elsewhere, [elsewhere.create(1, "/new")])), [(1, true)]);
+
+    assert!(world.servers[&deposed].node.is_leader(), "it does not know");
+    for client in [at_leader, at_observer] {
+        assert_eq!(answers(&world.ask(&client, [client.exists(1, "/new")])), [(1, false)]);
+        let asked = [client.sync(2), client.exists(3, "/new")];
+        assert_eq!(
+            answers(&world.ask(&client, asked)),
+            [],
+            "it would not see what was acknowledged elsewhere"
+        );
+    }
+}
+
+#[test]
 fn a_sync_is_answered_between_the_commits_around_it() {
     let mut world = World::new(3, &[]);
     world.elect();

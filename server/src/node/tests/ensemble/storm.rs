@@ -67,7 +67,7 @@ struct Storm {
     /// Ephemeral ones, with their session.
     lent: BTreeMap<String, SessionId>,
     closed: BTreeSet<SessionId>,
-    /// Links break, too. A leader who does not know yet that nobody follows it answers syncs all the same.
+    /// Links break, too.
     breaks_links: bool,
     answers: u32,
     is_traced: bool,
@@ -141,6 +141,7 @@ impl Storm {
                 }
             }
             97 => self.leave(),
+            98 => self.world.deaf = None,
             _ => self.world.settle(),
         }
     }
@@ -163,11 +164,24 @@ impl Storm {
         }
         let others: Vec<_> = self.servers.iter().copied().filter(|other| *other != server).collect();
         let other = others[self.dice.random_range(0..others.len())];
-        match self.dice.random_range(0..3) {
+        match self.dice.random_range(0..4) {
             0 => self.world.part(server, other),
             1 => others.iter().for_each(|other| self.world.part(server, *other)),
+            2 => self.depose(),
             _ => self.world.cut_links(server, other),
         }
+    }
+
+    /// Nobody hears of the leader any more, and the leader of nothing.
+    fn depose(&mut self) {
+        let leads =
+            |server: &&ServerId| self.world.servers.get(server).is_some_and(|server| server.node.is_leader());
+        let Some(leader) = self.servers.iter().find(leads).copied() else { return };
+        self.trace(|| format!("{leader:?} is cut off"));
+        for other in self.servers.clone().into_iter().filter(|other| *other != leader) {
+            self.world.part(leader, other);
+        }
+        self.world.deaf = Some(leader);
     }
 
     /// A client hangs up.
@@ -262,8 +276,10 @@ impl Storm {
         if self.made.is_empty() {
             return None;
         }
-        let at = self.dice.random_range(0..self.made.len());
-        Some((self.made[at].clone(), at < caller.synced && !self.breaks_links))
+        // What a sync shows, if it has to show anything, is what came last.
+        let newest = caller.synced.saturating_sub(1);
+        let at = if self.dice.random_bool(0.5) { newest } else { self.dice.random_range(0..self.made.len()) };
+        Some((self.made[at].clone(), at < caller.synced))
     }
 
     fn read_mail(&mut self) {
@@ -369,6 +385,7 @@ impl Storm {
     /// From now on nothing goes wrong.
     fn heal(&mut self) {
         self.world.rejoin_all();
+        self.world.deaf = None;
         self.world.disks_wait = false;
         for server in self.servers.clone() {
             if self.world.servers.contains_key(&server) {
@@ -472,6 +489,6 @@ fn clients_in_a_storm_see_what_they_were_promised() {
         answers +=
             u64::from(run.unwrap_or_else(|_| panic!("seed {seed}; again: MENAGERIE_STORM_SEED={seed}")));
     }
-    assert!(answers > 20 * seeds, "{answers} answers: the storm is too strong");
+    assert!(answers > 10 * seeds, "{answers} answers: the storm is too strong");
     println!("{answers} answers in {seeds} storms");
 }

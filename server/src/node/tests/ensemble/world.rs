@@ -62,6 +62,8 @@ pub(super) struct World {
     disks: BTreeMap<ServerId, Disk>,
     membership: Membership,
     letters: VecDeque<Letter>,
+    /// Whom letters do not reach for now. Its own go out, and its clients are heard.
+    pub(super) deaf: Option<ServerId>,
     /// Who cannot reach whom.
     apart: BTreeSet<(ServerId, ServerId)>,
     /// Disks take as long as [`World::sync`] is waited for.
@@ -138,6 +140,7 @@ impl World {
             disks: BTreeMap::new(),
             membership: Membership { members, ..Membership::default() },
             letters: VecDeque::new(),
+            deaf: None,
             apart: BTreeSet::new(),
             disks_wait: false,
             heard: Vec::new(),
@@ -383,15 +386,14 @@ impl World {
     /// Delivers what is under way until nothing is. No time passes.
     pub(super) fn settle(&mut self) {
         for _ in 0..100_000 {
-            let Some(first) = self.letters.pop_front() else {
+            let Some(at) = self.letters.iter().position(|letter| Some(letter.to) != self.deaf) else {
                 return;
             };
+            let Some(first) = self.letters.remove(at) else { return };
             // What comes together is one batch, as in production.
             let mut batch = vec![first];
-            while let Some(next) =
-                self.letters.pop_front_if(|next| next.to == batch[0].to && next.tree.is_none())
-            {
-                batch.push(next);
+            while self.letters.get(at).is_some_and(|next| next.to == batch[0].to && next.tree.is_none()) {
+                batch.extend(self.letters.remove(at));
             }
             self.receive(batch);
         }
@@ -415,7 +417,8 @@ impl World {
 
     /// Where letters wait that keep their order.
     fn ways(&self) -> Vec<Way> {
-        let ways: BTreeSet<_> = self.letters.iter().map(Letter::way).collect();
+        let arriving = self.letters.iter().filter(|letter| Some(letter.to) != self.deaf);
+        let ways: BTreeSet<_> = arriving.map(Letter::way).collect();
         ways.into_iter().collect()
     }
 
