@@ -64,7 +64,8 @@ impl Greeting {
         let len = usize::try_from(announced).ok().filter(|len| (1..=ADDRESSES_BYTES_MAX).contains(len));
         let mut text = vec![0; len.ok_or(GreetingFlaw::Length(announced))?];
         stream.read_exact(&mut text).await?;
-        let text = String::from_utf8_lossy(&text);
+        let text = String::from_utf8(text)
+            .map_err(|text| GreetingFlaw::Address(String::from_utf8_lossy(text.as_bytes()).into_owned()))?;
         let addresses: Result<Vec<_>, _> = text.split('|').map(parse_endpoint).collect();
         // Who listens everywhere has not said where.
         let addresses = addresses?.into_iter().filter(|(host, _)| !is_wildcard(host)).collect();
@@ -81,7 +82,8 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, GreetingFlaw> {
         Some(bracketed) => bracketed.split_once("]:"),
         None => text.split_once(':'),
     };
-    let endpoint = parsed.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    let named = parsed.filter(|(host, _)| !host.is_empty() && !host.contains(['[', ']']));
+    let endpoint = named.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
     endpoint.ok_or_else(|| GreetingFlaw::Address(text.to_owned()))
 }
 
@@ -153,6 +155,9 @@ mod tests {
             with(16, &2049i32.to_be_bytes()),
             with(20, b"a:b:"),
             with(29, b"/"),
+            with(20, b"["),
+            with(20, b":"),
+            with(20, b"\xff"),
         ] {
             let flaw = Greeting::read(&mut &*bad).await.unwrap_err();
             assert!(!matches!(flaw, GreetingFlaw::Read(_)), "{flaw}");
