@@ -95,7 +95,7 @@ impl Plan {
             _ => Zxid::new(Epoch(1), u32::MAX - dice.random_range(1..40)),
         };
         let membership = membership(voters, groups, weights);
-        Self {
+        let mut plan = Self {
             voters,
             observers,
             quorum: Quorum::new(&membership),
@@ -111,8 +111,19 @@ impl Plan {
             fsync: if slow { Span(500, 40_000) } else { Span(100, 4000) },
             request_interval: Span(500, dice.random_range(5_000..150_000)),
             faults: Faults::new(dice),
-            epoch_txns_max: [Zxid::COUNTER_MAX, 30][usize::from(dice.random_bool(0.1))],
+            epoch_txns_max: Zxid::COUNTER_MAX,
+        };
+        if dice.random_bool(0.1) {
+            plan.shorten_epochs();
         }
+        plan
+    }
+
+    /// So that they last about a second and a half under load: a slow server must be able to join meanwhile.
+    fn shorten_epochs(&mut self) {
+        let Span(shortest, longest) = self.request_interval;
+        let txns = 1_500_000 / u64::midpoint(shortest, longest);
+        self.epoch_txns_max = u32::try_from(txns).unwrap_or(u32::MAX).max(30);
     }
 
     /// Three found the ensemble; who belongs to it later is anybody's guess.
