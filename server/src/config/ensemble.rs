@@ -145,18 +145,20 @@ impl Ensemble {
         };
         source.choice("electionAlg", (), &[("3", ())])?;
         ensemble.membership.check_groups(source)?;
-        ensemble.check_size(source)?;
+        if ensemble.dynamic_file.is_none() {
+            ensemble.check_size(source)?;
+        }
         Ok(ensemble)
     }
 
     fn check_size(&self, source: &Source) -> Result<(), ConfigError> {
         let voters = self.membership.voters().count();
-        if voters <= 1 && self.membership.members.len() > voters {
+        if !self.is_distributed() && self.membership.members.len() > voters {
             let key =
                 self.membership.members.keys().next().map(|id| format!("server.{id}")).unwrap_or_default();
             return Err(source.error(&key, "observers need an ensemble of participants"));
         }
-        if voters == 0 && !self.standalone_enabled && self.dynamic_file.is_none() {
+        if voters == 0 && !self.standalone_enabled {
             return Err(source.error("standaloneEnabled", "false needs at least one server.N=.. that votes"));
         }
         if !self.is_distributed() {

@@ -65,6 +65,10 @@ fn a_wrong_value_is_named_with_file_line_and_key() {
         ("server.1=h:1:2|g:1:2", "zoo.cfg:3: server.1: several addresses need multiAddress.enabled=true"),
         ("server.1=h:1:2:observer", "zoo.cfg:3: server.1: observers need an ensemble of participants"),
         (
+            "server.1=h:1:2\nserver.2=h:3:4:observer",
+            "zoo.cfg:3: server.1: observers need an ensemble of participants",
+        ),
+        (
             "dynamicConfigFile=d\nserver.1=h:1:2",
             "zoo.cfg:4: server.1: belongs into the file that dynamicConfigFile names",
         ),
@@ -236,6 +240,20 @@ fn a_dynamic_file_holds_the_members_and_its_name_their_version() {
     let config = Config::load(&file, &[]).unwrap();
     assert_eq!(config.ensemble.membership.version, 0x1f);
     assert_eq!(config.ensemble.membership.voters().collect::<Vec<_>>(), [ServerId(4)]);
+}
+
+#[test]
+fn a_voter_whom_reconfigurations_left_alone_with_an_observer_starts_again() {
+    let text =
+        "dataDir=/d\nclientPort=1\nstandaloneEnabled=false\ninitLimit=5\nsyncLimit=2\ndynamicConfigFile=d";
+    let mut config = Config::parse(text, Path::new("zoo.cfg"), &[]).unwrap();
+    let members = "server.1=h:1:2:observer;9\nserver.3=h:3:4:participant;9";
+    config.ensemble.read_dynamic(members, Path::new("zoo.cfg.dynamic.2")).unwrap();
+    assert!(config.ensemble.is_distributed());
+
+    let nobody = config.ensemble.read_dynamic("", Path::new("zoo.cfg.dynamic.3")).unwrap_err();
+    let expected = "standaloneEnabled: false needs at least one server.N=.. that votes";
+    assert!(nobody.to_string().ends_with(expected), "{nobody}");
 }
 
 #[test]
