@@ -17,7 +17,7 @@ use jute::Jute;
 use jute::data::{Acl, StatPersisted};
 use jute::txn::{SetDataTxn, Txn, TxnBody, TxnHeader};
 use server::config::{PeerAddress, ServerId};
-use server::runtime::quorum::{QuorumPorts, QuorumRim, QuorumSettings};
+use server::runtime::quorum::{ObserverMasters, QuorumPorts, QuorumRim, QuorumSettings};
 use server::storage::java_snapshot::write_body;
 use server::storage::txn_log::LogEnd;
 use server::storage::{self, LogOptions, SimDisk, SnapshotSource, TxnLog};
@@ -58,6 +58,7 @@ impl Impostor {
             tree: TreeOptions::default(),
             log_dir: PathBuf::from(LOG_DIR),
             disk: Arc::new(disk.clone()),
+            observer_masters: ObserverMasters::default(),
         };
         let (sender, inputs) = channel();
         let deliver = move |batch: &mut Vec<Input>| {

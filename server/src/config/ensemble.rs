@@ -48,6 +48,8 @@ pub struct Ensemble {
     pub observer_reconnect_delay: Duration,
     /// How long an observer waits before it looks for a leader.
     pub observer_election_delay: Duration,
+    /// Where followers let observers through to the leader, and where observers dial.
+    pub observer_master_port: Option<u16>,
     /// Whole trees sent at once.
     pub concurrent_snap_syncs_max: u32,
     /// Diffs sent at once.
@@ -134,6 +136,7 @@ impl Ensemble {
             election_bind_tries_max: source.limit("electionPortBindRetry", Some(3))?,
             observer_reconnect_delay: source.millis("observer.reconnectDelayMs", 0, 0)?,
             observer_election_delay: source.millis("observer.election.DelayMs", 200, 0)?,
+            observer_master_port: source.port("observerMasterPort", 0)?.filter(|port| *port != 0),
             concurrent_snap_syncs_max: source.count("leader.maxConcurrentSnapSyncs", 10, 1)?,
             concurrent_diff_syncs_max: source.count("leader.maxConcurrentDiffSyncs", 100, 1)?,
             epoch_wait_max: source.millis_or_unset("leader.maxTimeToWaitForEpoch")?,

@@ -133,7 +133,7 @@ metrics! {
         learners: Option<i64>, Count, "Servers that have a link to this one, the leader.";
         synced_followers: Option<i64>, Count, "Followers in step with this leader.";
         synced_non_voting_followers: Option<i64>, Count, "Of them, those that are no members.";
-        synced_observers: Option<i64>, Count, "Observers in step with this leader.";
+        synced_observers: Option<i64>, Count, "Observers in step with this leader, or let through to it by this follower.";
         pending_syncs: Option<i64>, Count, "Syncs of learners' clients that wait for a commit.";
         leader_uptime: Option<i64>, Milliseconds, "Since this server leads.";
         last_proposal_size: Option<i64>, Bytes, "The last proposal's size, of this leader.";

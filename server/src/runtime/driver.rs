@@ -288,7 +288,11 @@ impl Driver {
             }
         }
         drop(changing);
-        *self.shared.status.lock() = self.node.status();
+        let status = self.node.status();
+        if let (Some(member), Some(peer)) = (&mut self.member, &status.peer) {
+            member.play(peer);
+        }
+        *self.shared.status.lock() = status;
         let leads_only = self.node.is_leader() && !self.shared.config.ensemble.leader_serves;
         self.shared.lets_in.store(self.node.serves() && !leads_only, Relaxed);
         self.shared.is_read_only.store(self.node.is_read_only(), Relaxed);

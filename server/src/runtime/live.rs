@@ -328,7 +328,10 @@ impl Shared {
         };
         let quorum_size = Some(gauge(self.membership().voters().count()));
         let Some(reign) = status.reign else {
-            return Gauges { quorum_size, ..Gauges::default() };
+            let is_observer_master =
+                self.config.ensemble.observer_master_port.is_some() && peer.state == PeerState::Following;
+            let synced_observers = is_observer_master.then(|| gauge(self.passing_observers.load(Relaxed)));
+            return Gauges { quorum_size, synced_observers, ..Gauges::default() };
         };
         let [last, min, max] = reign.proposal_bytes.map_or([-1; 3], |bytes| bytes.map(gauge));
         Gauges {

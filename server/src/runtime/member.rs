@@ -14,13 +14,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use tracing::{error, info, warn};
 
 use super::driver::Driver;
-use super::quorum::{Door, QuorumRim, doors_of};
+use super::quorum::{Door, Part, QuorumRim, doors_of};
 use super::restore::SnapshotWork;
-use crate::config::{Membership, PeerAddress, ServerId};
+use crate::config::{Ensemble, Membership, PeerAddress, Role, ServerId};
 use crate::node::{Action, Event, LogRoom, Now};
 use crate::storage::{Disk, EpochFiles, Error, MemberDisk, MembershipFiles, Result};
 use crate::tree::Tree;
-use crate::zab::{DiskDone, DiskWork, Input, LinkId, LinkWork, Zxid};
+use crate::zab::{DiskDone, DiskWork, Input, LinkId, LinkWork, PeerStatus, Zxid};
 
 /// What the snapshot thread does for a member.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) struct MemberRim {
     pub(super) files: Arc<dyn Disk>,
     /// The newest cut, or what is stored.
     pub(super) stored: Option<Zxid>,
+    /// What the quorum thread knows of it.
+    pub(super) part: Part,
     pub(super) state: Round,
 }
 
@@ -61,6 +63,15 @@ pub(super) struct Round {
 }
 
 impl MemberRim {
+    /// Has the quorum thread know which part this server plays.
+    pub(super) fn play(&mut self, status: &PeerStatus) {
+        let part = Part::of(status);
+        if part != self.part {
+            self.part = part;
+            self.rim.play(part);
+        }
+    }
+
     /// `None`: where it listens already. It does not belong to the ensemble any more, and may come back.
     fn where_to_listen(&self, membership: &Membership, everywhere: bool) -> Option<Vec<Door>> {
         let own = membership.members.get(&self.membership_files.me)?;
@@ -197,7 +208,10 @@ impl Driver {
     /// after a restart it learns the membership from the others.
     fn save_membership(&mut self, current: &Arc<Membership>, next: Option<&Membership>) {
         let is_new = self.shared.membership().version != current.version;
-        let everywhere = self.shared.config.ensemble.listen_on_all_addresses;
+        let me = self.member().membership_files.me;
+        let ensemble = &self.shared.config.ensemble;
+        let masters = observer_masters(current, ensemble, me);
+        let everywhere = ensemble.listen_on_all_addresses;
         let member = self.member();
         let (files, disk) = (&member.membership_files, &*member.files);
         let saved = if is_new { files.save_current(disk, current) } else { Ok(()) };
@@ -210,7 +224,7 @@ impl Driver {
             );
         }
         let doors = is_new.then(|| member.where_to_listen(current, everywhere)).flatten();
-        member.rim.set_members(endpoints_of(current, next), doors);
+        member.rim.set_members(endpoints_of(current, next), masters, doors);
         if is_new {
             self.shared.set_membership(Arc::clone(current));
         }
@@ -280,6 +294,16 @@ impl Driver {
         self.shared.describe_membership(&mut tree);
         let old = std::mem::replace(&mut *self.shared.tree.write(), tree);
         std::thread::spawn(move || drop(old));
+    }
+}
+
+/// Whom this server dials to reach the leader, rather than the leader: nobody, unless it observes, and
+/// `observerMasterPort` is set.
+pub(super) fn observer_masters(membership: &Membership, ensemble: &Ensemble, me: ServerId) -> Vec<ServerId> {
+    let role = membership.role_of(me).unwrap_or(ensemble.peer_type);
+    match ensemble.observer_master_port {
+        Some(_) if role == Role::Observer => membership.voters().collect(),
+        _ => Vec::new(),
     }
 }
 

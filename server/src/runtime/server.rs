@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::driver::{CUTS_WAITING_MAX, Driver, run_or_die};
 use super::http::Http;
 use super::member::{MemberRim, Round};
-use super::quorum::{CannotListen, QuorumPorts, QuorumRim};
+use super::quorum::{CannotListen, Part, QuorumPorts, QuorumRim};
 use super::shared::Shared;
 use super::snapshots::Snapshots;
 use super::startup::{self, MemberStart, Started};
@@ -198,7 +198,8 @@ fn join_ensemble(
     ports: QuorumPorts,
     snapshot: Option<(Zxid, i64)>,
 ) -> Result<(Peer, MemberRim), StartError> {
-    let MemberStart { disk, epoch_files, membership_files, files, peer, settings } = member;
+    let MemberStart { disk, epoch_files, membership_files, files, peer, mut settings } = member;
+    settings.observer_masters.passing = Arc::clone(&shared.passing_observers);
     let to_node = Arc::clone(shared);
     let mut events = Vec::new();
     let deliver = move |inputs: &mut Vec<Input>| {
@@ -207,7 +208,8 @@ fn join_ensemble(
     };
     let rim = QuorumRim::start(settings, ports, Box::new(deliver)).map_err(StartError::Thread)?;
     let (rim, stored) = (Arc::new(rim), snapshot.map(|(zxid, _)| zxid));
-    Ok((peer, MemberRim { rim, disk, epoch_files, membership_files, files, stored, state: Round::default() }))
+    let (part, state) = (Part::default(), Round::default());
+    Ok((peer, MemberRim { rim, disk, epoch_files, membership_files, files, stored, part, state }))
 }
 
 /// `none` where nothing listens.

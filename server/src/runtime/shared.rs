@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) disk_short: AtomicBool,
     /// What the node's thread is to do when it wakes.
     pub(super) errands: Mutex<Vec<Errand>>,
+    /// Observers that reach the leader through this server.
+    pub(crate) passing_observers: Arc<AtomicUsize>,
     /// The newest snapshot's zxid, and when it was written, in seconds since 1970.
     pub(crate) last_snapshot: Mutex<Option<(Zxid, i64)>>,
     /// The wall clock when the other began.
@@ -143,6 +145,7 @@ impl Shared {
             config,
             disk_short: AtomicBool::new(false),
             errands: Mutex::default(),
+            passing_observers: Arc::default(),
             last_snapshot: Mutex::default(),
             began_ms: Clock::wall_ms(),
         }

@@ -10,8 +10,8 @@ use tracing::{info, warn};
 use super::account;
 use super::background::with_background_threads;
 use super::clock::Clock;
-use super::member::endpoints_of;
-use super::quorum::QuorumSettings;
+use super::member::{endpoints_of, observer_masters};
+use super::quorum::{ObserverMasters, QuorumSettings};
 use crate::auth::{DigestAlgorithm, DigestScheme, Schemes};
 use crate::config::{Config, Ensemble, Membership, Role, ServerId, Storage};
 use crate::metrics::Metrics;
@@ -135,6 +135,12 @@ fn member(
         tree: options.tree.clone(),
         log_dir: dirs.logs(),
         disk: Arc::clone(disk),
+        observer_masters: ObserverMasters {
+            port: ensemble.observer_master_port,
+            listen_everywhere: ensemble.listen_on_all_addresses,
+            masters: observer_masters(&ensemble.membership, ensemble, me),
+            ..ObserverMasters::default()
+        },
     };
     let disk_of_member = MemberDisk::new(Arc::clone(disk), dirs.clone(), options);
     Ok(MemberStart {

@@ -34,7 +34,7 @@ pub enum LinkWork {
         /// What it says.
         notification: Notification,
     },
-    /// Dial a server's quorum port; [`Input::LinkUp`](super::Input::LinkUp) or
+    /// Dial a leader's quorum port, or who stands before it; [`Input::LinkUp`](super::Input::LinkUp) or
     /// [`Input::LinkDown`](super::Input::LinkDown) tells how it went.
     Dial {
         /// The link that is to come.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::Part;
 use super::ports::Door;
 use crate::config::{PeerAddress, ServerId};
 use crate::storage::SnapshotSource;
@@ -28,8 +29,16 @@ pub(super) struct Desk {
 /// What the node's thread asks for.
 pub(super) enum Order {
     Work(LinkWork),
-    Offer { link: LinkId, snapshot: Box<dyn SnapshotSource> },
-    Members { members: BTreeMap<ServerId, Vec<PeerAddress>>, doors: Option<Vec<Door>> },
+    Offer {
+        link: LinkId,
+        snapshot: Box<dyn SnapshotSource>,
+    },
+    Members {
+        members: BTreeMap<ServerId, Vec<PeerAddress>>,
+        masters: Vec<ServerId>,
+        doors: Option<Vec<Door>>,
+    },
+    Play(Part),
     Stop,
 }
 
@@ -78,6 +87,7 @@ impl fmt::Debug for Order {
             Self::Work(work) => work.fmt(f),
             Self::Offer { link, .. } => write!(f, "Offer({link:?})"),
             Self::Members { members, .. } => members.fmt(f),
+            Self::Play(part) => part.fmt(f),
             Self::Stop => write!(f, "Stop"),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::desk::Desk;
 use super::greeting::Endpoint;
+use super::masters::Masters;
 use super::stream::SocketSetup;
 use super::{Deliver, QuorumSettings};
 use crate::config::{PeerAddress, ServerId};
@@ -19,13 +20,16 @@ pub(super) struct Hub {
     pub(super) settings: QuorumSettings,
     pub(super) desk: Arc<Desk>,
     members: RefCell<BTreeMap<ServerId, Vec<PeerAddress>>>,
+    pub(super) masters: RefCell<Masters>,
     deliver: RefCell<Deliver>,
 }
 
 impl Hub {
     pub(super) fn new(mut settings: QuorumSettings, desk: Arc<Desk>, deliver: Deliver) -> Self {
-        let members = std::mem::take(&mut settings.members);
-        Self { settings, desk, members: RefCell::new(members), deliver: RefCell::new(deliver) }
+        let members = RefCell::new(std::mem::take(&mut settings.members));
+        let masters = std::mem::take(&mut settings.observer_masters.masters);
+        let masters = RefCell::new(Masters::new(settings.me, masters));
+        Self { settings, desk, members, masters, deliver: RefCell::new(deliver) }
     }
 
     /// Takes `inputs`, that were `bytes` on the wire, to the node; the vector is empty then.
@@ -65,6 +69,23 @@ impl Hub {
     /// Where `server` leads, if it does.
     pub(super) fn quorum_endpoints(&self, server: ServerId) -> Vec<Endpoint> {
         self.endpoints(server, |address| address.quorum_port)
+    }
+
+    /// Where `server` lets observers through to the leader, if it does.
+    pub(super) fn master_endpoints(&self, server: ServerId) -> Vec<Endpoint> {
+        let port = self.settings.observer_masters.port;
+        port.map(|port| self.endpoints(server, |_| port)).unwrap_or_default()
+    }
+
+    /// On which addresses this server awaits observers. `None`: on every one.
+    pub(super) fn observers_doors(&self) -> Vec<Option<String>> {
+        if self.settings.observer_masters.listen_everywhere {
+            return vec![None];
+        }
+        let mut hosts: Vec<_> =
+            self.quorum_endpoints(self.settings.me).into_iter().map(|(host, _)| Some(host)).collect();
+        hosts.dedup();
+        hosts
     }
 
     /// Where `server` listens for votes.

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::hub::Hub;
 use super::link::{Broken, Link};
+use super::masters;
 use super::outbox::Piece;
 use super::stream::Wire;
 use crate::config::ServerId;
@@ -64,11 +65,12 @@ impl Links {
         self.begin(id, move |hub| async move {
             let mut delays = DIAL_AGAIN_AFTER_MS.into_iter();
             loop {
-                let failure = match hub.quorum_sockets().dial(&hub.quorum_endpoints(server)).await {
+                let delay = delays.next();
+                let failure = match masters::reach(&hub, server, delay.is_none()).await {
                     Ok(connected) => return Ok(connected),
                     Err(failure) => failure,
                 };
-                let Some(delay) = delays.next() else {
+                let Some(delay) = delay else {
                     warn!(%server, error = %failure, "cannot reach the leader");
                     return Err(failure);
                 };

@@ -24,6 +24,7 @@
 //! | --- | --- |
 //! | [`mesh`], [`greeting`] | election links: who dials, who hangs up, the newest vote to each |
 //! | [`links`], [`link`] | quorum links: dialed and accepted, read and written |
+//! | [`relay`], [`masters`] | observers that reach the leader through a follower: the follower's side, and the observer's |
 //! | [`decoder`], [`outbox`] | the packets of one link, in and out |
 //! | [`bulk`] | what follows a SNAP, and what the log holds |
 //! | [`stream`], [`ports`] | sockets |
@@ -36,9 +37,13 @@ mod greeting;
 mod hub;
 mod link;
 mod links;
+mod masters;
 mod mesh;
 mod outbox;
 mod ports;
+mod relay;
+#[cfg(test)]
+mod relay_tests;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -50,6 +55,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -64,12 +70,13 @@ pub use ports::{CannotListen, Door, QuorumPorts, doors_of};
 use crate::config::{PeerAddress, ServerId};
 use crate::storage::{Disk, SnapshotSource};
 use crate::tree::{Tree, TreeOptions};
-use crate::zab::{Input, LinkId, LinkWork};
+use crate::zab::{Input, LinkId, LinkWork, PeerState, PeerStatus};
 use desk::{Desk, Order};
 use hub::Hub;
 use links::Links;
 use mesh::Mesh;
 use ports::Doors;
+use relay::Relay;
 
 /// What the thread must be told.
 #[derive(Debug, Clone)]
@@ -94,6 +101,45 @@ pub struct QuorumSettings {
     pub log_dir: PathBuf,
     /// And on what.
     pub disk: Arc<dyn Disk>,
+    /// How observers reach the leader.
+    pub observer_masters: ObserverMasters,
+}
+
+/// `observerMasterPort`, and what goes with it.
+#[derive(Debug, Clone, Default)]
+pub struct ObserverMasters {
+    /// There followers let observers through to the leader. `None`: observers dial the leader.
+    pub port: Option<u16>,
+    /// `quorumListenOnAllIPs`: not only on this server's own addresses.
+    pub listen_everywhere: bool,
+    /// Whom this server dials in place of the leader, if it is an observer.
+    pub masters: Vec<ServerId>,
+    /// How many observers this server lets through just now.
+    pub passing: Arc<AtomicUsize>,
+}
+
+/// What a server that is in step with its leader does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    /// It leads, or is not in step.
+    #[default]
+    Other,
+    /// It follows this leader, and lets observers through to it.
+    Follows(ServerId),
+    /// It observes.
+    Observes,
+}
+
+impl Part {
+    /// The part of a server that stands so.
+    #[must_use]
+    pub fn of(status: &PeerStatus) -> Self {
+        match (status.state, status.leader) {
+            (PeerState::Following, Some(leader)) if status.serves => Self::Follows(leader),
+            (PeerState::Observing, _) if status.serves => Self::Observes,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Takes a batch of inputs to the node, emptying the vector. It must not block.
@@ -151,9 +197,20 @@ impl QuorumRim {
         self.desk.take_up(link)
     }
 
-    /// From now on these are the members, and this server listens there, if that is said; links that stand are kept.
-    pub fn set_members(&self, members: BTreeMap<ServerId, Vec<PeerAddress>>, doors: Option<Vec<Door>>) {
-        self.desk.put([Order::Members { members, doors }]);
+    /// From now on these are the members, those are dialed in place of the leader, and this server listens there, if
+    /// that is said; links that stand are kept.
+    pub fn set_members(
+        &self,
+        members: BTreeMap<ServerId, Vec<PeerAddress>>,
+        masters: Vec<ServerId>,
+        doors: Option<Vec<Door>>,
+    ) {
+        self.desk.put([Order::Members { members, masters, doors }]);
+    }
+
+    /// This is what the server does from now on.
+    pub fn play(&self, part: Part) {
+        self.desk.put([Order::Play(part)]);
     }
 
     /// Closes everything, and waits for the thread.
@@ -173,6 +230,7 @@ fn run(
     let hub = Rc::new(Hub::new(settings, Arc::clone(desk), deliver));
     let mesh = Rc::new(Mesh::new(Rc::clone(&hub)));
     let links = Rc::new(Links::new(Rc::clone(&hub)));
+    let relay = Relay::new(Rc::clone(&hub));
     runtime.block_on(async {
         let doors = Rc::new(Doors::new(Rc::clone(&links), Rc::clone(&mesh)));
         doors.open(ports);
@@ -184,12 +242,20 @@ fn run(
                     Order::Work(LinkWork::Notify { to, notification }) => mesh.notify(to, &notification),
                     Order::Work(work) => links.carry_out(work),
                     Order::Offer { link, snapshot } => links.offer(link, snapshot),
-                    Order::Members { members, doors: moved } => {
+                    Order::Members { members, masters, doors: moved } => {
                         hub.set_members(members);
+                        hub.masters.borrow_mut().set(masters);
                         mesh.on_members();
                         if let Some(moved) = moved {
                             doors.move_to(moved);
+                            relay.move_along();
                         }
+                    }
+                    Order::Play(part) => {
+                        if part == Part::Observes {
+                            hub.masters.borrow_mut().on_in_step();
+                        }
+                        relay.play(part);
                     }
                     Order::Stop => return,
                 }

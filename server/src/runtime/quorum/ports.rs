@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::links::Links;
 use super::mesh::Mesh;
@@ -101,22 +101,10 @@ impl Doors {
         }
     }
 
-    /// Somebody may still be about to leave the port. Names are looked up where nobody waits for them.
     async fn open_late(&self, Door { purpose, host, port }: Door) {
-        loop {
-            let of_look_up = host.clone();
-            let bound = spawn_blocking(move || resolve_and_bind(of_look_up.as_deref(), port)).await;
-            match bound {
-                Ok(Ok(listener)) => {
-                    info!(port, "opened another port for other servers");
-                    return self.accept(purpose, listener);
-                }
-                Ok(Err(error)) => {
-                    warn!(host, port, %error, "cannot listen for other servers yet, trying again")
-                }
-                Err(_) => return,
-            }
-            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        if let Some(listener) = bind_late(host, port).await {
+            info!(port, "opened another port for other servers");
+            self.accept(purpose, listener);
         }
     }
 
@@ -187,6 +175,22 @@ fn bind_patiently(
     }
 }
 
+/// Somebody may still be about to leave the port. Names are looked up where nobody waits for them. `None`: the thread
+/// ends.
+pub(super) async fn bind_late(host: Option<String>, port: u16) -> Option<TcpListener> {
+    let mut is_told = false;
+    loop {
+        let of_look_up = host.clone();
+        match spawn_blocking(move || resolve_and_bind(of_look_up.as_deref(), port)).await.ok()? {
+            Ok(listener) => return Some(listener),
+            Err(error) if is_told => debug!(host, port, %error, "cannot listen for other servers yet"),
+            Err(error) => warn!(host, port, %error, "cannot listen for other servers yet, trying again"),
+        }
+        is_told = true;
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+    }
+}
+
 fn resolve_and_bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
     let Some(host) = host else {
         let everywhere = bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), BACKLOG);
@@ -197,7 +201,7 @@ fn resolve_and_bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Hands over everybody who knocks, until the task is dropped.
-async fn accept_each(listener: TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
+pub(super) async fn accept_each(listener: TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return warn!(%error, "cannot accept other servers"),

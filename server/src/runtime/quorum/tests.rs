@@ -21,19 +21,19 @@ use crate::tree::{TreeLoader, ZnodeRecord, to_data};
 use crate::zab::{Epoch, Notification, Packet, PeerState, Recipients, Violation, Vote, Zxid};
 
 /// Nothing here takes as long, unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 const LOG_DIR: &str = "/data/version-2";
 
 /// A rim, and what it brought.
-struct Station {
+pub(super) struct Station {
     rim: Option<QuorumRim>,
     inputs: Receiver<Input>,
-    address: PeerAddress,
+    pub(super) address: PeerAddress,
 }
 
 /// Ports that the kernel chose.
-fn ports() -> (QuorumPorts, PeerAddress) {
+pub(super) fn ports() -> (QuorumPorts, PeerAddress) {
     let open = || {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -45,7 +45,7 @@ fn ports() -> (QuorumPorts, PeerAddress) {
     (QuorumPorts { quorum: vec![quorum], election: vec![election] }, address)
 }
 
-fn settings(me: i64, members: &[(i64, &PeerAddress)], disk: &SimDisk) -> QuorumSettings {
+pub(super) fn settings(me: i64, members: &[(i64, &PeerAddress)], disk: &SimDisk) -> QuorumSettings {
     QuorumSettings {
         me: ServerId(me),
         members: members.iter().map(|(id, address)| (ServerId(*id), vec![(*address).clone()])).collect(),
@@ -57,11 +57,12 @@ fn settings(me: i64, members: &[(i64, &PeerAddress)], disk: &SimDisk) -> QuorumS
         tree: TreeOptions::default(),
         log_dir: PathBuf::from(LOG_DIR),
         disk: Arc::new(disk.clone()),
+        observer_masters: ObserverMasters::default(),
     }
 }
 
 impl Station {
-    fn start(settings: QuorumSettings, (ports, address): (QuorumPorts, PeerAddress)) -> Self {
+    pub(super) fn start(settings: QuorumSettings, (ports, address): (QuorumPorts, PeerAddress)) -> Self {
         let (sender, inputs) = channel();
         let deliver = move |batch: &mut Vec<Input>| {
             batch.drain(..).for_each(|input| drop(sender.send(input)));
@@ -87,21 +88,21 @@ impl Station {
         station
     }
 
-    fn rim(&self) -> &QuorumRim {
+    pub(super) fn rim(&self) -> &QuorumRim {
         self.rim.as_ref().unwrap()
     }
 
-    fn orders(&self, work: impl IntoIterator<Item = LinkWork>) {
+    pub(super) fn orders(&self, work: impl IntoIterator<Item = LinkWork>) {
         self.rim().carry_out(&mut work.into_iter().collect());
     }
 
-    fn next(&self) -> Input {
+    pub(super) fn next(&self) -> Input {
         let input = self.inputs.recv_timeout(PATIENCE).expect("nothing came");
         self.rim().taken();
         input
     }
 
-    fn next_packet(&self) -> Packet {
+    pub(super) fn next_packet(&self) -> Packet {
         match self.next() {
             Input::Packet { packet, .. } => packet,
             other => panic!("no packet: {other:?}"),
@@ -116,14 +117,14 @@ impl Station {
     }
 
     /// The link that a learner's dialing made here.
-    fn next_learner(&self) -> LinkId {
+    pub(super) fn next_learner(&self) -> LinkId {
         match self.next() {
             Input::LinkUp(link @ LinkId::Learner(_)) => link,
             other => panic!("no learner: {other:?}"),
         }
     }
 
-    fn expect_down(&self, link: LinkId) {
+    pub(super) fn expect_down(&self, link: LinkId) {
         let input = self.next();
         assert!(matches!(input, Input::LinkDown(down) if down == link), "{link:?} should be down: {input:?}");
     }
@@ -155,7 +156,7 @@ fn linked(leader: &Station, learner: &Station) -> LinkId {
     link
 }
 
-fn send(link: LinkId, packet: Packet) -> LinkWork {
+pub(super) fn send(link: LinkId, packet: Packet) -> LinkWork {
     LinkWork::Send { to: Recipients::One(link), packet }
 }
 
@@ -169,13 +170,13 @@ fn info() -> Packet {
     }
 }
 
-fn wire(packets: &[Packet]) -> Vec<u8> {
+pub(super) fn wire(packets: &[Packet]) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     packets.iter().for_each(|packet| packet.encode(&mut bytes));
     bytes.to_vec()
 }
 
-fn proposal(zxid: i64, bytes: usize) -> Packet {
+pub(super) fn proposal(zxid: i64, bytes: usize) -> Packet {
     Packet::Proposal { zxid: Zxid(zxid), record: vec![7; bytes].into() }
 }
 
@@ -289,7 +290,11 @@ fn a_leader_that_cannot_be_reached_is_reported_and_holds_nobody_up() {
     let nowhere = PeerAddress { host: "no-such-host.invalid".to_owned(), ..leader.address.clone() };
     let closed = PeerAddress { quorum_port: 1, ..leader.address.clone() };
     let members = [(1, leader.address.clone()), (7, nowhere), (8, closed)];
-    learner.rim().set_members(members.map(|(id, address)| (ServerId(id), vec![address])).into(), None);
+    learner.rim().set_members(
+        members.map(|(id, address)| (ServerId(id), vec![address])).into(),
+        Vec::new(),
+        None,
+    );
     for (number, server) in [(7, 7), (8, 8), (9, 9), (1, 1)] {
         learner.orders([LinkWork::Dial { link: LinkId::Leader(number), server: ServerId(server) }]);
     }
