@@ -96,8 +96,9 @@ pub(super) static COMMANDS: &[Command] = &[
     serving(&["leader", "lead"], |view, _| leader(view)),
     always(&["monitor", "mntr"], |view, _| monitor(view)),
     serving(&["observer_connection_stat_reset", "orst"], |_, _| Object::default()),
-    serving(&["observers", "obsr"], |_, _| {
-        Object::default().with("synced_observers", 0i64).with("observers", Json::List(Vec::new()))
+    serving(&["observers", "obsr"], |view, _| {
+        let synced = view.gauges().synced_observers.unwrap_or(0);
+        Object::default().with("synced_observers", synced).with("observers", Json::List(Vec::new()))
     }),
     Command { names: &["restore", "rest"], needs_serving: true, run: Run::Restore },
     serving(&["ruok"], |_, _| Object::default()),
