@@ -70,7 +70,7 @@ pub(super) async fn reconfigure(
         ),
     };
     let answer = session.client.reconfigure(&change, version.filter(|version| *version != -1)).await;
-    let config = answer.map_err(|error| Failure::without_path(&error))?;
+    let config = answer.map_err(|error| Failure::on("", &error))?; // ZooKeeper's shell gives an empty path, too.
     output::line(&format!("Committed new configuration:\n{}", String::from_utf8_lossy(&config.data)));
     if arguments.has("s") {
         output::line(&output::stat(&config.stat));
