@@ -204,6 +204,13 @@ fn ours_forget_a_membership_that_only_a_dead_leader_knew() -> Result<()> {
     forget_what_nobody_knows("OOO")
 }
 
+/// A server of Java's that led alone would not come back, not even among its own: it joins a leader only if a quorum of the
+/// membership that it alone knows has joined, too. So one of ours must lead, and the first server of three never does.
+#[test]
+fn ours_forgets_among_javas_a_membership_that_only_it_knew() -> Result<()> {
+    forget_what_nobody_knows("JOO")
+}
+
 #[test]
 fn all_of_ours_agree_after_a_power_failure_in_a_reconfiguration() -> Result<()> {
     agree_after_all_were_killed("OOO")
