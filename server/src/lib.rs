@@ -45,6 +45,8 @@
 //! | what is fsynced, and when? | [`storage::txn_log`] |
 //! | when does a leader commit? | `zab::broadcast`; DIFF, TRUNC or SNAP? `zab::sync` |
 //! | what does a learner with another history do? | [`storage::member`] |
+//! | who belongs to the ensemble, and how does that change? | `zab::reconfig`; its files: [`storage::MembershipFiles`] |
+//! | does this leader still lead? | `zab::confirm` |
 //! | when does my session expire? | [`session::expiry`] |
 //! | what if the process dies right here? | [`storage::recovery`] |
 //! | what does `globalOutstandingLimit` do? | [`pipeline::throttle`]; any other key: [`config::keys`], and `conf/zoo_sample.cfg` in words |
