@@ -173,8 +173,17 @@ fn proposed_membership(
     if !ensemble.reconfig_enabled || !files.has_next(disk) {
         return None;
     }
-    let text = std::str::from_utf8(found.config.as_ref()?).ok()?;
-    Membership::parse(text).ok().filter(|logged| logged.version > ensemble.membership.version)
+    let text = found.config.as_ref().and_then(|data| std::str::from_utf8(data).ok());
+    let logged = text.and_then(|text| Membership::parse(text).ok());
+    let next = logged.filter(|logged| logged.version > ensemble.membership.version);
+    // The server was killed before it logged the proposal, or after it had noted that it is committed.
+    if next.is_none()
+        && let Err(failure) = files.save_next(disk, None)
+    {
+        let failure: &dyn std::error::Error = &failure;
+        warn!(error = failure, "the file of a reconfiguration that is over cannot be removed");
+    }
+    next
 }
 
 /// A leader's proposals may be larger than what this server's own clients may ask for.
@@ -300,4 +309,31 @@ pub(super) fn report(stats: &RecoveryStats, took: Duration, metrics: &Metrics) {
 /// What no client can foresee.
 fn entropy() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerId;
+    use crate::storage::OsDisk;
+
+    fn members(version: i64) -> Membership {
+        Membership::parse(&format!("server.1=a:1:2;3\nserver.2=b:1:2;3\nversion={version:x}")).unwrap()
+    }
+
+    #[test]
+    fn a_reconfiguration_is_under_way_only_if_its_file_and_the_log_say_so() {
+        let membership = members(5);
+        let ensemble = Ensemble { membership, reconfig_enabled: true, ..Config::embedded_default().ensemble };
+        for (logged, is_under_way) in [(Some(6), true), (Some(5), false), (None, false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let files = MembershipFiles { config: dir.path().join("zoo.cfg"), me: ServerId(1) };
+            files.save_next(&OsDisk, Some(&members(6))).unwrap();
+            let config = logged.map(|version| members(version).to_text().into_bytes());
+            let found = Found { last: Zxid::ZERO, maybe_lost: false, config };
+            let next = proposed_membership(&ensemble, &files, &OsDisk, &found);
+            assert_eq!(next.map(|next| next.version), logged.filter(|_| is_under_way));
+            assert_eq!(files.has_next(&OsDisk), is_under_way, "what is over leaves no file behind");
+        }
+    }
 }
