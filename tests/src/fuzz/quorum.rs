@@ -15,7 +15,11 @@ pub(super) fn quorum_stream(input: &[u8]) {
 
     let mut again = BytesMut::new();
     packets.iter().for_each(|packet| packet.encode(&mut again));
-    assert_eq!(decode(receiver, [&*again]), (packets, false), "encoded again");
+    // Names that are not UTF-8 grow when they are replaced, perhaps beyond what a first packet may be.
+    let is_whole = !again.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes());
+    if is_whole {
+        assert_eq!(decode(receiver, [&*again]), (packets, false), "encoded again");
+    }
 }
 
 /// All packets up to a flaw or a snapshot, and whether there is a flaw.
