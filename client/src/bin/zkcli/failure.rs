@@ -51,8 +51,8 @@ pub(crate) fn keeper_error(error: &Error, path: Option<&str>) -> String {
         other => return other.to_string(),
     };
     match path {
-        Some(path) => format!("KeeperErrorCode = {} for {path}", code_message(code)),
-        None => format!("KeeperErrorCode = {}", code_message(code)),
+        Some(path) if !path.is_empty() => format!("KeeperErrorCode = {} for {path}", code_message(code)),
+        _ => format!("KeeperErrorCode = {}", code_message(code)),
     }
 }
 
