@@ -126,7 +126,9 @@ fn without_an_audit_there_are_no_lines() {
     let mut client = fixture.client();
     let create = client.create("/quiet", 0);
     client.call(&create);
-    assert_eq!(lines_of(client.session, 0), Vec::<String>::new());
+    // Another server in this process may have numbered a session of its own alike.
+    let all = String::from_utf8(audit_log().lock().unwrap().clone()).unwrap();
+    assert!(!all.contains("/quiet"));
 }
 
 #[test]
