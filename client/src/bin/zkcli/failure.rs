@@ -50,9 +50,15 @@ pub(crate) fn keeper_error(error: &Error, path: Option<&str>) -> String {
         Error::AuthFailed => ErrorCode::AuthFailed,
         other => return other.to_string(),
     };
+    code_on(code, path)
+}
+
+/// `KeeperException.getMessage`: an empty path is not named.
+fn code_on(code: ErrorCode, path: Option<&str>) -> String {
+    let message = code_message(code);
     match path {
-        Some(path) if !path.is_empty() => format!("KeeperErrorCode = {} for {path}", code_message(code)),
-        _ => format!("KeeperErrorCode = {}", code_message(code)),
+        Some(path) if !path.is_empty() => format!("KeeperErrorCode = {message} for {path}"),
+        _ => format!("KeeperErrorCode = {message}"),
     }
 }
 
@@ -77,10 +83,7 @@ fn refusal(code: ErrorCode, path: Option<&str>) -> String {
                                          connected and synced"
             .to_owned(),
         ErrorCode::QuotaExceeded => format!("Quota has exceeded : {shown}"),
-        other => match path {
-            Some(path) => format!("KeeperErrorCode = {} for {path}", code_message(other)),
-            None => format!("KeeperErrorCode = {}", code_message(other)),
-        },
+        other => code_on(other, path),
     }
 }
 
