@@ -12,7 +12,7 @@ use super::{Action, Delivery, Node, ReplyBody, Request};
 use crate::metrics::Traffic;
 use crate::pipeline::apply::{self, Origin, Outstanding, Work};
 use crate::pipeline::read::{self, Reader};
-use crate::session::{SessionId, password_of};
+use crate::session::SessionId;
 use crate::tree::{Applied, Change, Tree};
 use crate::watch::Watches;
 use crate::zab::Zxid;
@@ -231,15 +231,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         if let Some(Origin { connection, .. }) = origin {
-            let password = password_of(session);
-            let is_read_only = false;
-            out.push(Action::Deliver(Delivery::Connected {
-                connection,
-                session,
-                timeout_ms,
-                password,
-                is_read_only,
-            }));
+            out.push(Action::Deliver(Delivery::connected(connection, session, timeout_ms, false)));
         }
     }
 

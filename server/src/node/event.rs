@@ -8,7 +8,7 @@ use jute::data::{Acl, Id, Stat};
 use jute::multi::MultiResponse;
 use jute::{ErrorCode, EventType, Ustring};
 
-use crate::session::{ConnectionId, SessionId};
+use crate::session::{ConnectionId, SessionId, password_of};
 use crate::tree::Cut;
 use crate::zab::{DiskWork, Input, LinkId, LinkWork, Zxid};
 
@@ -155,6 +155,18 @@ impl From<DiskWork> for Action {
             DiskWork::Append { zxid, record } => Self::Append { zxid, record },
             other => Self::Disk(other),
         }
+    }
+}
+
+impl Delivery {
+    /// The good end of a handshake: the session's own password goes with it.
+    pub(super) fn connected(
+        connection: ConnectionId,
+        session: SessionId,
+        timeout_ms: i32,
+        is_read_only: bool,
+    ) -> Self {
+        Self::Connected { connection, session, timeout_ms, password: password_of(session), is_read_only }
     }
 }
 

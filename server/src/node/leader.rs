@@ -103,9 +103,7 @@ impl Node {
         let timeout_ms = if body.len() >= 4 { body.get_i32() } else { 0 };
         self.sessions.open_at(owner, session, timeout_ms, millis(now.monotonic));
         self.counters.sessions_opened += 1;
-        let op = Op::CreateSession;
-        let asked =
-            Asked { session, standing: Standing::GLOBAL, xid: cxid, op, identities: &[], origin: None };
+        let asked = Asked { xid: cxid, ..Asked::by_service(session, Op::CreateSession) };
         self.propose(asked, now, tree, out, |_| Ok(TxnBody::CreateSession(CreateSessionTxn { timeout_ms })));
     }
 

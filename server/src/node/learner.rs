@@ -11,7 +11,7 @@ use super::{Action, Delivery, Event, Node, Now, Request};
 use crate::pipeline::apply::{self, Origin, Work};
 use crate::pipeline::forward::Waiting;
 use crate::pipeline::prep::Write;
-use crate::session::{ConnectionId, SessionId, is_password_of, password_of};
+use crate::session::{ConnectionId, SessionId, is_password_of};
 use crate::tree::{Applied, Tree};
 use crate::watch::Watches;
 use crate::zab::{Told, Zxid};
@@ -168,15 +168,7 @@ impl Node {
         let displaced = member.held.hold(session, connection, timeout_ms);
         out.extend(displaced.map(|connection| Action::Deliver(Delivery::Close { connection })));
         self.counters.sessions_renewed += 1;
-        let password = password_of(session);
-        let is_read_only = false;
-        out.push(Action::Deliver(Delivery::Connected {
-            connection,
-            session,
-            timeout_ms,
-            password,
-            is_read_only,
-        }));
+        out.push(Action::Deliver(Delivery::connected(connection, session, timeout_ms, false)));
     }
 
     /// A txn is applied: if one of this server's clients asked for it, it is answered, and what waited behind it.

@@ -11,7 +11,7 @@ use super::propose::Asked;
 use super::{Action, Delivery, Event, Node, Now, Request, millis};
 use crate::pipeline::apply::{Origin, Work};
 use crate::pipeline::prep::Write;
-use crate::session::{ConnectionId, Owner, Renewed, SessionId, password_of};
+use crate::session::{ConnectionId, Owner, Renewed, SessionId};
 use crate::tree::Tree;
 use crate::zab::Zxid;
 
@@ -120,14 +120,7 @@ impl Node {
             member.held.hold_locally(session, connection, timeout_ms);
         }
         let is_read_only = member.role == Role::ReadOnly;
-        let password = password_of(session);
-        out.push(Action::Deliver(Delivery::Connected {
-            connection,
-            session,
-            timeout_ms,
-            password,
-            is_read_only,
-        }));
+        out.push(Action::Deliver(Delivery::connected(connection, session, timeout_ms, is_read_only)));
     }
 
     /// Ends a local session without a txn, or makes it a global one; returns the request if it is to be served like

@@ -39,7 +39,7 @@ use crate::metrics::Traffic;
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::pending::PendingChanges;
 use crate::pipeline::reaper::Reaper;
-use crate::session::{ConnectionId, SessionId, Sessions, password_of};
+use crate::session::{ConnectionId, SessionId, Sessions};
 use crate::tree::Tree;
 use crate::zab::{Peer, Zxid};
 
@@ -276,13 +276,7 @@ impl Node {
         if let Some(connection) = renewed.displaced {
             out.push(Action::Deliver(Delivery::Close { connection }));
         }
-        out.push(Action::Deliver(Delivery::Connected {
-            connection,
-            session,
-            timeout_ms: renewed.timeout_ms,
-            password: password_of(session),
-            is_read_only: false,
-        }));
+        out.push(Action::Deliver(Delivery::connected(connection, session, renewed.timeout_ms, false)));
     }
 
     /// A lone server is its own quorum: what its disk has is committed.

@@ -32,6 +32,13 @@ pub(super) struct Asked<'a> {
     pub(super) origin: Option<Origin>,
 }
 
+impl Asked<'_> {
+    /// What the service does of itself, or has to do for whoever comes: nobody's rights matter.
+    pub(super) fn by_service(session: SessionId, op: Op) -> Self {
+        Self { session, standing: Standing::GLOBAL, xid: 0, op, identities: &[], origin: None }
+    }
+}
+
 impl Node {
     /// Stop 2: what kind of request is it? Every one is answered, in the order of arrival.
     pub(super) fn on_write(&mut self, request: Request, now: Now, tree: &Tree, out: &mut Vec<Action>) {
@@ -99,41 +106,20 @@ impl Node {
         let (session, timeout_ms) = self.sessions.open(connection, timeout_ms, millis(now.monotonic));
         self.counters.sessions_opened += 1;
         let origin = Some(Origin { connection, xid: 0 });
-        let asked = Asked {
-            session,
-            standing: Standing::GLOBAL,
-            xid: 0,
-            op: Op::CreateSession,
-            identities: &[],
-            origin,
-        };
+        let asked = Asked { origin, ..Asked::by_service(session, Op::CreateSession) };
         self.propose(asked, now, tree, out, |_| Ok(TxnBody::CreateSession(CreateSessionTxn { timeout_ms })));
     }
 
     /// Ends a session from this side.
     pub(super) fn propose_close(&mut self, session: SessionId, now: Now, tree: &Tree, out: &mut Vec<Action>) {
-        let asked = Asked {
-            session,
-            standing: Standing::GLOBAL,
-            xid: 0,
-            op: Op::CloseSession,
-            identities: &[],
-            origin: None,
-        };
+        let asked = Asked::by_service(session, Op::CloseSession);
         self.propose(asked, now, tree, out, |prep| prep.prepare(Write::CloseSession));
     }
 
     /// Removes a container or TTL znode that nobody needs.
     pub(super) fn propose_reaping(&mut self, path: Ustring, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         let session = SessionId::SERVICE;
-        let asked = Asked {
-            session,
-            standing: Standing::GLOBAL,
-            xid: 0,
-            op: Op::DeleteContainer,
-            identities: &[],
-            origin: None,
-        };
+        let asked = Asked::by_service(session, Op::DeleteContainer);
         self.counters.reaped += 1;
         self.propose(asked, now, tree, out, |prep| prep.delete_container(path));
     }
