@@ -4,10 +4,10 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use client::{Client, CreateMode};
 use tests::ensemble::{Ensemble, Id, Kind, Mode, Plan};
-use tests::tree_copy;
+use tests::tree_copy::TreeCopy;
 
 /// Nobody's session expires.
 const SESSION: Duration = Duration::from_secs(60);
@@ -199,20 +199,11 @@ impl Observed {
     }
 
     async fn ensure_equal(&self) -> Result<()> {
-        let mut first = None;
-        for id in self.ensemble.ids() {
-            let client = self.client(id).await?;
-            client.sync("/").await?;
-            client.close().await?;
-            let mut tree = tree_copy::read(&self.ensemble.address(id).to_string()).await?;
-            tree.remove("/zookeeper/config"); // Each server makes it of its own zoo.cfg.
+        let check = |id, tree: &TreeCopy| {
             ensure!(OBSERVERS.iter().all(|id| !tree.contains_key(&ephemeral_of(*id))), "server {id}");
-            let one = first.get_or_insert_with(|| tree.clone());
-            tree_copy::ensure_equal(one, &tree).with_context(|| format!("server {id}"))?;
-            let mismatches = self.ensemble.monitored(id, "zk_digest_mismatches_count")?;
-            ensure!(mismatches == 0, "server {id} has found {mismatches} digests that differ from its own");
-        }
-        Ok(())
+            Ok(())
+        };
+        self.ensemble.ensure_equal(check).await
     }
 }
 

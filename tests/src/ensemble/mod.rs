@@ -12,9 +12,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use client::Client;
 use tempfile::TempDir;
 
 use crate::process::wait_until;
+use crate::tree_copy::{self, TreeCopy};
 use namespaces::Namespaces;
 pub use place::{Kind, Mode, Place, Role};
 use subnet::Subnet;
@@ -286,6 +288,29 @@ impl Ensemble {
         self.wait("all servers", || {
             self.places.iter().filter(|place| place.is_running()).all(|place| place.mode().is_some())
         })
+    }
+
+    /// All servers have the same tree, which `check` accepts for each, and none has found a digest that differs.
+    ///
+    /// # Errors
+    /// When it is not so.
+    pub async fn ensure_equal(&self, check: impl Fn(Id, &TreeCopy) -> Result<()>) -> Result<()> {
+        let mut first = None;
+        for id in self.ids() {
+            let server = self.address(id).to_string();
+            let connected = Client::connect(&server).await;
+            let client = connected.with_context(|| format!("server {id}\n{}", self.logs()))?;
+            client.sync("/").await?;
+            client.close().await?;
+            let mut tree = tree_copy::read(&server).await?;
+            tree.remove("/zookeeper/config"); // Each server makes it of its own zoo.cfg.
+            check(id, &tree)?;
+            let one = first.get_or_insert_with(|| tree.clone());
+            tree_copy::ensure_equal(one, &tree).with_context(|| format!("server {id}"))?;
+            let mismatches = self.monitored(id, "zk_digest_mismatches_count")?;
+            ensure!(mismatches == 0, "server {id} has found {mismatches} digests that differ from its own");
+        }
+        Ok(())
     }
 
     /// Waits until `condition` holds.
