@@ -1,0 +1,1 @@
+//! A file for each of Kafka's APIs: from the decoded request to its answer.

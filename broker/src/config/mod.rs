@@ -1,0 +1,1 @@
+//! `server.properties` and what topics may set for themselves, under Kafka's names.

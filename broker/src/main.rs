@@ -1,0 +1,3 @@
+//! `zkbroker`: the broker in the foreground.
+
+fn main() {}

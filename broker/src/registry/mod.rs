@@ -1,0 +1,1 @@
+//! What stands in the service: the znodes of the cluster, written and watched.

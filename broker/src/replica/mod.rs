@@ -1,0 +1,1 @@
+//! Partitions as replicas: leading, following, who is in sync, and when a record is safe.
