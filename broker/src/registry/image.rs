@@ -1,6 +1,6 @@
 //! The cluster as the service shows it, at one moment: a value. Kafka's `ControllerContext` and `MetadataCache` in one.
 //!
-//! An image is cheap to clone and never changes; [`Registry`](super::Registry) publishes the next.
+//! An image is cheap to clone and never changes; the next one takes its place.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

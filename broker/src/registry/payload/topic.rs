@@ -41,7 +41,6 @@ impl Assignment {
 
 #[derive(Serialize, Deserialize)]
 struct Payload {
-    #[serde(default)]
     version: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topic_id: Option<String>,
@@ -125,10 +124,10 @@ mod tests {
         for data in [
             &b""[..],
             b"[]",
-            br#"{"partitions":{"x":[1]}}"#,
-            br#"{"partitions":{"-1":[1]}}"#,
-            br#"{"partitions":{"0":1}}"#,
-            br#"{"topic_id":"short","partitions":{}}"#,
+            br#"{"version":3,"partitions":{"x":[1]}}"#,
+            br#"{"version":3,"partitions":{"-1":[1]}}"#,
+            br#"{"version":3,"partitions":{"0":1}}"#,
+            br#"{"version":3,"topic_id":"short","partitions":{}}"#,
         ] {
             assert!(TopicPayload::decode(data).is_err(), "{}", String::from_utf8_lossy(data));
         }
