@@ -1,1 +1,4 @@
 //! Partitions as replicas: leading, following, who is in sync, and when a record is safe.
+
+pub mod leading;
+pub mod waiters;
