@@ -163,8 +163,8 @@ pub enum Answer {
     Join(Result<Joined, JoinRefused>),
     /// Of a sync.
     Sync(Result<Synced, ResponseError>),
-    /// Of a commit, or of a deletion of offsets.
-    Offsets(OffsetOutcomes),
+    /// Of a commit, or of a deletion of offsets. An error is about the group, and so about all of them.
+    Offsets(Result<OffsetOutcomes, ResponseError>),
     /// Of the deletion of the group.
     Deleted(Result<(), ResponseError>),
 }

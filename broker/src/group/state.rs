@@ -175,6 +175,15 @@ impl Group {
         self.state == GroupState::Dead && self.in_flight.is_empty()
     }
 
+    /// There is nothing to remember of it, as if nobody had ever heard of it.
+    pub fn is_blank(&self) -> bool {
+        self.state == GroupState::Empty
+            && self.generation == 0
+            && self.pending_members.is_empty()
+            && self.in_flight.is_empty()
+            && self.offsets.committed().is_empty()
+    }
+
     /// When to call [`tick`](Self::tick) next, if nothing happens before; on the monotonic clock.
     pub fn deadline(&self) -> Option<Duration> {
         let members = self.members.values().filter_map(Member::deadline).min();

@@ -17,8 +17,7 @@ impl Group {
     #[doc(alias = "handleCommitOffsets")]
     pub fn commit(&mut self, token: Token, commit: Commit, now: Now, out: &mut Outputs) {
         if let Err(error) = self.check_commit(&commit.caller) {
-            let outcomes = commit.offsets.into_iter().map(|(partition, _)| (partition, Err(error))).collect();
-            return out.answers.push((token, Answer::Offsets(outcomes)));
+            return out.answers.push((token, Answer::Offsets(Err(error))));
         }
         self.touch(&commit.caller.member_id, now);
         let metadata_max = self.config.offset_metadata_bytes_max.min(STRING_BYTES_MAX);
@@ -56,17 +55,15 @@ impl Group {
 
     /// Forgets offsets. Answered when that is safe on the log. What the members read may not be forgotten.
     #[doc(alias = "handleDeleteOffsets")]
-    pub fn delete_offsets(
-        &mut self,
-        token: Token,
-        partitions: Vec<TopicPartition>,
-        out: &mut Outputs,
-    ) -> Result<(), ResponseError> {
-        match self.state {
-            GroupState::Dead => return Err(ResponseError::GroupIdNotFound),
-            GroupState::Empty => {}
-            _ if self.protocol_type.as_deref() == Some(CONSUMER) => {}
-            _ => return Err(ResponseError::NonEmptyGroup),
+    pub fn delete_offsets(&mut self, token: Token, partitions: Vec<TopicPartition>, out: &mut Outputs) {
+        let error = match self.state {
+            GroupState::Dead => Some(ResponseError::GroupIdNotFound),
+            GroupState::Empty => None,
+            _ if self.protocol_type.as_deref() == Some(CONSUMER) => None,
+            _ => Some(ResponseError::NonEmptyGroup),
+        };
+        if let Some(error) = error {
+            return out.answers.push((token, Answer::Offsets(Err(error))));
         }
         let (read, unread): (Vec<_>, Vec<_>) =
             partitions.into_iter().partition(|partition| self.is_read(&partition.topic));
@@ -76,7 +73,6 @@ impl Group {
             .collect();
         let changes = unread.into_iter().map(|partition| Change { partition, value: None }).collect();
         self.change_offsets(Some(token), changes, refused, out);
-        Ok(())
     }
 
     /// Do members read `topic`? If it is not known what they read, yes.
@@ -137,7 +133,7 @@ impl Group {
         out: &mut Outputs,
     ) {
         if changes.is_empty() {
-            out.answers.extend(token.map(|token| (token, Answer::Offsets(refused))));
+            out.answers.extend(token.map(|token| (token, Answer::Offsets(Ok(refused)))));
             return;
         }
         let record = |change: &Change| self.offset_record(&change.partition, change.value.clone());

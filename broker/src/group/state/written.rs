@@ -126,7 +126,7 @@ impl Group {
         if let Some(token) = token {
             let outcome = fate.map_err(offset_error);
             outcomes.extend(changes.iter().map(|change| (change.partition.clone(), outcome)));
-            out.answers.push((token, Answer::Offsets(outcomes)));
+            out.answers.push((token, Answer::Offsets(Ok(outcomes))));
         }
         self.offsets.finish(id, changes, fate.is_ok());
     }
@@ -153,9 +153,8 @@ impl Group {
         }
         for in_flight in mem::take(&mut self.in_flight).into_values() {
             match in_flight {
-                InFlight::Offsets { token: Some(token), changes, refused: mut outcomes } => {
-                    outcomes.extend(changes.into_iter().map(|change| (change.partition, Err(ERROR))));
-                    out.answers.push((token, Answer::Offsets(outcomes)));
+                InFlight::Offsets { token: Some(token), .. } => {
+                    out.answers.push((token, Answer::Offsets(Err(ERROR))));
                 }
                 InFlight::Burial { token: Some(token) } => {
                     out.answers.push((token, Answer::Deleted(Err(ERROR))));
