@@ -44,9 +44,11 @@ impl Impostor {
         let listen = |port| -> Result<_> {
             let listener = TcpListener::bind((ensemble.address(me).ip(), port))?;
             listener.set_nonblocking(true)?;
-            Ok(vec![listener])
+            Ok(listener)
         };
-        let ports = QuorumPorts { quorum: listen(QUORUM_PORT)?, election: listen(ELECTION_PORT)? };
+        let host = ensemble.address(me).ip().to_string();
+        let address = PeerAddress { host, quorum_port: QUORUM_PORT, election_port: ELECTION_PORT };
+        let ports = QuorumPorts::opened(&address, listen(QUORUM_PORT)?, listen(ELECTION_PORT)?);
         let settings = QuorumSettings {
             me: ServerId(me.into()),
             members: members.collect(),

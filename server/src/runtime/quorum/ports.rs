@@ -27,12 +27,9 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// The sockets on which other servers reach this one. They do not block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct QuorumPorts {
-    /// Leader and learners talk there.
-    pub quorum: Vec<TcpListener>,
-    /// Votes arrive there.
-    pub election: Vec<TcpListener>,
+    open: Vec<(Door, TcpListener)>,
 }
 
 /// What a socket is for.
@@ -43,7 +40,7 @@ enum Purpose {
 }
 
 /// Where other servers are to reach this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Door {
     purpose: Purpose,
     /// `None`: every address.
@@ -64,11 +61,11 @@ pub fn doors_of(addresses: &[PeerAddress], everywhere: bool) -> Vec<Door> {
     addresses.iter().flat_map(doors).collect()
 }
 
-/// The sockets that are open, by what they are for and their ports.
+/// The sockets that are open, or about to be.
 pub(super) struct Doors {
     links: Rc<Links>,
     mesh: Rc<Mesh>,
-    open: RefCell<BTreeMap<(Purpose, u16), AbortHandle>>,
+    open: RefCell<BTreeMap<Door, AbortHandle>>,
 }
 
 impl Doors {
@@ -77,47 +74,43 @@ impl Doors {
     }
 
     pub(super) fn open(&self, ports: QuorumPorts) {
-        ports.quorum.into_iter().for_each(|listener| self.accept(Purpose::Quorum, listener));
-        ports.election.into_iter().for_each(|listener| self.accept(Purpose::Election, listener));
+        ports.open.into_iter().for_each(|(door, listener)| self.accept(door, listener));
     }
 
     /// Closes the doors that are not among `doors`, and opens those that are not there. The links that came in stand.
     pub(super) fn move_to(self: &Rc<Self>, doors: Vec<Door>) {
-        self.open.borrow_mut().retain(|(purpose, port), task| {
-            let stays = doors.iter().any(|door| door.purpose == *purpose && door.port == *port);
+        self.open.borrow_mut().retain(|door, task| {
+            let stays = doors.contains(door);
             if !stays {
-                info!(port, "closed a port for other servers");
+                info!(host = door.host, port = door.port, "closed a port for other servers");
                 task.abort();
             }
             stays
         });
         for door in doors {
-            let is_open = self.open.borrow().contains_key(&(door.purpose, door.port));
+            let is_open = self.open.borrow().contains_key(&door);
             if !is_open {
-                let (of_task, key) = (Rc::clone(self), (door.purpose, door.port));
+                let (of_task, key) = (Rc::clone(self), door.clone());
                 let task = spawn_local(async move { of_task.open_late(door).await });
                 self.open.borrow_mut().insert(key, task.abort_handle());
             }
         }
     }
 
-    async fn open_late(&self, Door { purpose, host, port }: Door) {
-        if let Some(listener) = bind_late(host, port).await {
-            info!(port, "opened another port for other servers");
-            self.accept(purpose, listener);
+    async fn open_late(&self, door: Door) {
+        if let Some(listener) = bind_late(door.host.clone(), door.port).await {
+            info!(host = door.host, port = door.port, "opened another port for other servers");
+            self.accept(door, listener);
         }
     }
 
-    fn accept(&self, purpose: Purpose, listener: TcpListener) {
-        let Ok(port) = listener.local_addr().map(|address| address.port()) else {
-            return;
-        };
-        let (links, mesh) = (Rc::clone(&self.links), Rc::clone(&self.mesh));
+    fn accept(&self, door: Door, listener: TcpListener) {
+        let (links, mesh, purpose) = (Rc::clone(&self.links), Rc::clone(&self.mesh), door.purpose);
         let task = spawn_local(accept_each(listener, move |stream, peer| match purpose {
             Purpose::Quorum => links.accept(stream, peer),
             Purpose::Election => mesh.accept(stream, peer),
         }));
-        self.open.borrow_mut().insert((purpose, port), task.abort_handle());
+        self.open.borrow_mut().insert(door, task.abort_handle());
     }
 }
 
@@ -140,17 +133,21 @@ impl QuorumPorts {
     /// # Errors
     /// When one cannot be opened.
     pub fn bind(ensemble: &Ensemble, me: ServerId) -> Result<Self, CannotListen> {
-        let mut ports = Self::default();
         let addresses =
             ensemble.membership.members.get(&me).map(|member| &*member.addresses).unwrap_or_default();
-        for Door { purpose, host, port } in doors_of(addresses, ensemble.listen_on_all_addresses) {
-            let listener = bind_patiently(host.as_deref(), port, ensemble.election_bind_tries_max)?;
-            match purpose {
-                Purpose::Quorum => ports.quorum.push(listener),
-                Purpose::Election => ports.election.push(listener),
-            }
-        }
-        Ok(ports)
+        let doors = doors_of(addresses, ensemble.listen_on_all_addresses).into_iter();
+        let bind = |door: Door| {
+            let listener = bind_patiently(door.host.as_deref(), door.port, ensemble.election_bind_tries_max)?;
+            Ok((door, listener))
+        };
+        Ok(Self { open: doors.map(bind).collect::<Result<_, _>>()? })
+    }
+
+    /// Sockets that are open already, at `address`.
+    #[must_use]
+    pub fn opened(address: &PeerAddress, quorum: TcpListener, election: TcpListener) -> Self {
+        let doors = doors_of(std::slice::from_ref(address), false);
+        Self { open: doors.into_iter().zip([quorum, election]).collect() }
     }
 }
 

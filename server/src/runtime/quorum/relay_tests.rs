@@ -4,9 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
-use super::tests::{PATIENCE, Station, ports, proposal, send, settings, wire};
+use super::tests::{PATIENCE, Station, ports, proposal, send, settings, sockets, until, wire};
 use super::*;
 use crate::config::Config;
 use crate::runtime::member::observer_masters;
@@ -68,18 +67,6 @@ fn knock(port: u16, packet: Packet) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&wire(&[packet])).unwrap();
     stream
-}
-
-#[allow(clippy::disallowed_methods)] // A rim's patience.
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "it does not come about");
-        std::thread::yield_now();
-    }
 }
 
 /// One that the kernel has just had back.
@@ -228,7 +215,7 @@ fn an_observer_that_was_in_step_looks_for_a_follower_again_before_it_dials_the_l
 #[test]
 fn an_observer_dials_the_leader_when_no_follower_listens() {
     let mut dialer = Dialer::new();
-    dialer.followers = [ports(), ports()].map(|(mut ports, _)| ports.quorum.remove(0));
+    dialer.followers = [sockets(), sockets()].map(|(quorum, ..)| quorum);
     dialer.dial();
     dialer.leader.next_learner();
 }

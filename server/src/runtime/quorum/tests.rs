@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use jute::data::{Acl, StatPersisted};
@@ -34,6 +34,12 @@ pub(super) struct Station {
 
 /// Ports that the kernel chose.
 pub(super) fn ports() -> (QuorumPorts, PeerAddress) {
+    let (quorum, election, address) = sockets();
+    (QuorumPorts::opened(&address, quorum, election), address)
+}
+
+/// For the quorum, and for votes.
+pub(super) fn sockets() -> (TcpListener, TcpListener, PeerAddress) {
     let open = || {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -42,7 +48,19 @@ pub(super) fn ports() -> (QuorumPorts, PeerAddress) {
     };
     let ((quorum, quorum_port), (election, election_port)) = (open(), open());
     let address = PeerAddress { host: "127.0.0.1".to_owned(), quorum_port, election_port };
-    (QuorumPorts { quorum: vec![quorum], election: vec![election] }, address)
+    (quorum, election, address)
+}
+
+#[allow(clippy::disallowed_methods)] // A rim's patience.
+pub(super) fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "it does not come about");
+        std::thread::yield_now();
+    }
 }
 
 pub(super) fn settings(me: i64, members: &[(i64, &PeerAddress)], disk: &SimDisk) -> QuorumSettings {
@@ -312,7 +330,7 @@ fn a_leader_that_cannot_be_reached_is_reported_and_holds_nobody_up() {
 
 #[test]
 fn a_leader_that_opens_its_port_late_is_reached() {
-    let (QuorumPorts { quorum, .. }, address) = ports();
+    let (quorum, _election, address) = sockets();
     drop(quorum); // Nobody listens there now.
     let (own, own_address) = ports();
     let members = [(1, &address), (2, &own_address)];
@@ -322,6 +340,19 @@ fn a_leader_that_opens_its_port_late_is_reached() {
     late.accept().unwrap();
     let input = learner.next();
     assert!(matches!(input, Input::LinkUp(TO_LEADER)), "{input:?}");
+}
+
+#[test]
+fn a_server_whose_host_changes_listens_there_on_the_same_ports() {
+    let station = Station::one();
+    let moved = PeerAddress { host: "127.0.0.2".to_owned(), ..station.address.clone() };
+    let doors = doors_of(std::slice::from_ref(&moved), false);
+    station.rim().set_members([(ServerId(1), vec![moved.clone()])].into(), Vec::new(), Some(doors));
+    let is_open = |host: &str, port| TcpStream::connect((host, port)).is_ok();
+    for port in [moved.quorum_port, moved.election_port] {
+        until(|| is_open("127.0.0.2", port).then_some(()));
+        until(|| (!is_open("127.0.0.1", port)).then_some(()));
+    }
 }
 
 #[test]
@@ -486,13 +517,13 @@ fn what_is_no_whole_tree_is_none_and_ends_the_link() {
     *unsigned.last_mut().unwrap() ^= 1;
     let garbage = vec![0x55; 100];
     for sent in [&signed[..signed.len() / 2], &signed[..signed.len() - 1], &unsigned, &garbage, &[]] {
-        let (QuorumPorts { quorum, .. }, address) = ports();
+        let (quorum, _election, address) = sockets();
         let (own, own_address) = ports();
         let members = [(1, &address), (2, &own_address)];
         let learner = Station::start(settings(2, &members, &SimDisk::new(1)), (own, own_address.clone()));
         learner.orders([LinkWork::Dial { link: TO_LEADER, server: ServerId(1) }]);
-        quorum[0].set_nonblocking(false).unwrap();
-        let (mut leader, _) = quorum[0].accept().unwrap();
+        quorum.set_nonblocking(false).unwrap();
+        let (mut leader, _) = quorum.accept().unwrap();
         leader.write_all(&wire(&[Packet::Snap(Zxid(5))])).unwrap();
         leader.write_all(sent).unwrap();
         drop(leader);
@@ -554,10 +585,11 @@ fn a_server_that_comes_late_hears_the_newest_vote() {
             let open = |port| {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
                 listener.set_nonblocking(true).unwrap();
-                vec![listener]
+                listener
             };
-            let (quorum, election) = (open(late_ports.1.quorum_port), open(late_ports.1.election_port));
-            (QuorumPorts { quorum, election }, late_ports.1.clone())
+            let address = late_ports.1.clone();
+            let (quorum, election) = (open(address.quorum_port), open(address.election_port));
+            (QuorumPorts::opened(&address, quorum, election), address)
         };
         let second = Station::start(settings(late, &members, &disk), again());
         assert_eq!(second.next_vote(), (early, 20));
@@ -590,13 +622,13 @@ fn a_server_that_is_in_no_configuration_can_be_answered() {
 
 #[test]
 fn a_greeting_is_sent_in_one_piece_and_the_smaller_id_hangs_up() {
-    let (QuorumPorts { election, .. }, address) = ports();
-    election[0].set_nonblocking(false).unwrap();
+    let (_quorum, election, address) = sockets();
+    election.set_nonblocking(false).unwrap();
     let (own, own_address) = ports();
     let members = [(1, &own_address), (2, &address)];
     let station = Station::start(settings(1, &members, &SimDisk::new(1)), (own, own_address.clone()));
     station.orders([tell(2, 1)]);
-    let (mut stream, _) = election[0].accept().unwrap();
+    let (mut stream, _) = election.accept().unwrap();
     let text = format!("127.0.0.1:{}", own_address.election_port);
     let mut expected = Vec::new();
     expected.extend((-65536i64).to_be_bytes());
