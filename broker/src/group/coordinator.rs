@@ -23,11 +23,11 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::config::GroupConfig;
 use super::input::{
     Answer, Caller, Commit, Join, JoinRefused, Joined, Leaver, Now, OffsetOutcomes, SyncRequest, Synced,
     Token,
 };
+use super::limits::GroupLimits;
 use super::records::STRING_BYTES_MAX;
 use super::shard::{FetchedOffset, GroupLine, Shard, ShardOutputs, partition_of};
 use super::state::{GroupDescription, GroupState};
@@ -46,7 +46,7 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub struct GroupCoordinator(Arc<Inner>);
 
 struct Inner {
-    config: Arc<GroupConfig>,
+    limits: Arc<GroupLimits>,
     log: OffsetsLog,
     clock: Clock,
     tokens: AtomicU64,
@@ -86,10 +86,10 @@ pub struct GroupList {
 
 impl GroupCoordinator {
     /// A coordinator of no groups yet, which keeps them in `log`.
-    pub fn new(config: GroupConfig, log: OffsetsLog) -> Self {
-        let partitions = AtomicI32::new(config.offsets_partitions.max(1));
+    pub fn new(limits: GroupLimits, log: OffsetsLog) -> Self {
+        let partitions = AtomicI32::new(limits.offsets_partitions.max(1));
         Self(Arc::new(Inner {
-            config: Arc::new(config),
+            limits: Arc::new(limits),
             log,
             clock: Clock { started: Instant::now() },
             tokens: AtomicU64::new(0),
@@ -145,7 +145,7 @@ impl GroupCoordinator {
         }
         let served = Arc::new(Served::new(partition, epoch));
         led.insert(partition, Arc::clone(&served));
-        let work = served.run(Arc::clone(&self.0.config), self.0.log.clone(), self.0.clock);
+        let work = served.run(Arc::clone(&self.0.limits), self.0.log.clone(), self.0.clock);
         tokio::spawn(work);
     }
 
@@ -169,6 +169,11 @@ impl GroupCoordinator {
     /// Which partition of [`OFFSETS_TOPIC`] is `group`'s.
     pub fn partition_of(&self, group: &str) -> i32 {
         partition_of(group, self.0.partitions.load(Ordering::Relaxed))
+    }
+
+    /// The wall clock that offsets are dated by, milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.0.clock.now().wall_ms
     }
 
     /// See [`Group::join`](super::Group::join).
@@ -302,16 +307,15 @@ impl GroupCoordinator {
         self.step(group, |shard, _, _| shard.describe(group))
     }
 
-    /// The groups that are in one of `states`; of whatever state if there are none.
-    pub fn list(&self, states: &[GroupState]) -> GroupList {
+    /// The groups that are in a state that is wanted.
+    pub fn list(&self, is_wanted: impl Fn(GroupState) -> bool) -> GroupList {
         let mut list = GroupList { groups: Vec::new(), is_loading: false };
         for served in self.served() {
             match &*served.phase.lock() {
                 Phase::Loading => list.is_loading = true,
                 Phase::Ended => {}
                 Phase::Serving(serving) => {
-                    let wanted = |line: &GroupLine| states.is_empty() || states.contains(&line.state);
-                    list.groups.extend(serving.shard.list().filter(wanted));
+                    list.groups.extend(serving.shard.list().filter(|line| is_wanted(line.state)));
                 }
             }
         }

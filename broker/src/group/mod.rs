@@ -12,21 +12,21 @@
 //! | which groups are ours? | [`Shard`], those of a partition of `__consumer_offsets` |
 //! | which tasks exist, who waits for what? | [`GroupCoordinator`] |
 
-mod config;
 mod coordinator;
 mod input;
+mod limits;
 mod member;
 mod offsets;
 pub mod records;
 mod shard;
 mod state;
 
-pub use config::GroupConfig;
 pub use coordinator::{AppendBatch, GroupCoordinator, GroupList, OFFSETS_TOPIC, OffsetsLog, ReadBatches};
 pub use input::{
     Answer, Caller, Commit, Join, JoinRefused, Joined, JoinedMember, Leaver, Now, OffsetOutcomes, Outputs,
     SyncRequest, Synced, Token, Write, WriteId,
 };
+pub use limits::GroupLimits;
 pub use member::Protocol;
 pub use shard::{
     FetchedOffset, GroupLine, KeyValue, Receipt, Shard, ShardLoad, ShardOutputs, ShardWrite, partition_of,

@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 
-use super::config::GroupConfig;
 use super::input::{
     Answer, Caller, Commit, Join, JoinRefused, Leaver, Now, Outputs, SyncRequest, Token, WriteId,
 };
+use super::limits::GroupLimits;
 use super::records::OffsetValue;
 use super::state::{Group, GroupDescription, GroupState};
 use crate::TopicPartition;
@@ -78,7 +78,7 @@ pub type FetchedOffset = (TopicPartition, Result<Option<OffsetValue>, ResponseEr
 /// Like a [`Group`] a machine of values. Groups of which there is nothing to remember are dropped at once.
 #[derive(Debug)]
 pub struct Shard {
-    config: Arc<GroupConfig>,
+    limits: Arc<GroupLimits>,
     groups: BTreeMap<Arc<str>, Entry>,
     /// Not before this does a group have to be ticked. A heartbeat leaves it as it is, too early by then.
     deadlines: BTreeSet<(Duration, Arc<str>)>,
@@ -93,14 +93,14 @@ struct Entry {
 }
 
 impl Shard {
-    fn new(config: Arc<GroupConfig>, now: Now) -> Self {
-        let next_sweep = now.monotonic.saturating_add(config.offsets_retention_check);
-        Self { config, groups: BTreeMap::new(), deadlines: BTreeSet::new(), next_sweep, in_flight_bytes: 0 }
+    fn new(limits: Arc<GroupLimits>, now: Now) -> Self {
+        let next_sweep = now.monotonic.saturating_add(limits.offsets_retention_check);
+        Self { limits, groups: BTreeMap::new(), deadlines: BTreeSet::new(), next_sweep, in_flight_bytes: 0 }
     }
 
     /// See [`Group::join`]. Who has no id yet makes the group if there is none.
     pub fn join(&mut self, group: &Arc<str>, token: Token, join: Join, now: Now, out: &mut ShardOutputs) {
-        let bounds = self.config.session_timeout_min..=self.config.session_timeout_max;
+        let bounds = self.limits.session_timeout_min..=self.limits.session_timeout_max;
         let error = if !bounds.contains(&join.session_timeout) {
             ResponseError::InvalidSessionTimeout
         } else if join.member_id.is_empty() || self.groups.contains_key(group) {
@@ -229,7 +229,7 @@ impl Shard {
             self.in_group(&group, now, out, |group, out| group.tick(now, out));
         }
         if self.next_sweep <= now.monotonic {
-            self.next_sweep = now.monotonic.saturating_add(self.config.offsets_retention_check);
+            self.next_sweep = now.monotonic.saturating_add(self.limits.offsets_retention_check);
             for group in self.names() {
                 self.in_group(&group, now, out, |group, out| group.sweep(now, out));
             }
@@ -294,7 +294,7 @@ impl Shard {
         step: impl FnOnce(&mut Group, &mut Outputs),
     ) {
         if !self.groups.contains_key(id) {
-            let group = Group::new(Arc::clone(id), Arc::clone(&self.config), now);
+            let group = Group::new(Arc::clone(id), Arc::clone(&self.limits), now);
             self.groups.insert(Arc::clone(id), Entry { group, deadline: None });
         }
         self.in_group(id, now, out, step);

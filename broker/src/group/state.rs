@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 
-use super::config::GroupConfig;
 use super::input::{Now, Outputs, Write, WriteId};
+use super::limits::GroupLimits;
 use super::member::{Member, Protocol};
 use super::offsets::Offsets;
 use super::records::GroupRecord;
@@ -104,7 +104,7 @@ struct Rebalance {
 #[derive(Debug)]
 pub struct Group {
     id: Arc<str>,
-    config: Arc<GroupConfig>,
+    limits: Arc<GroupLimits>,
     state: GroupState,
     /// Milliseconds since 1970; unknown if loaded from a record written before Kafka 2.1.
     state_since_ms: Option<i64>,
@@ -135,10 +135,10 @@ pub struct Group {
 
 impl Group {
     /// A group nobody has heard of yet.
-    pub fn new(id: Arc<str>, config: Arc<GroupConfig>, now: Now) -> Self {
+    pub fn new(id: Arc<str>, limits: Arc<GroupLimits>, now: Now) -> Self {
         Self {
             id,
-            config,
+            limits,
             state: GroupState::Empty,
             state_since_ms: Some(now.wall_ms),
             protocol_type: None,

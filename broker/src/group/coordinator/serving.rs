@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Clock;
 use super::storage::{OffsetsLog, apply_batches, batch_of};
-use crate::group::config::GroupConfig;
 use crate::group::input::{Answer, Now, Token};
+use crate::group::limits::GroupLimits;
 use crate::group::shard::{Receipt, Shard, ShardLoad, ShardOutputs, ShardWrite};
 
 /// Groups' writes go into one batch up to this size; a larger one goes alone, to fail alone if it is too large.
@@ -133,22 +133,22 @@ impl Served {
     /// The task of the partition: from its first record until it is no longer ours.
     pub(super) fn run(
         self: Arc<Self>,
-        config: Arc<GroupConfig>,
+        limits: Arc<GroupLimits>,
         log: OffsetsLog,
         clock: Clock,
     ) -> impl Future<Output = ()> + Send + 'static {
         let ended = self.ended.clone();
         async move {
-            let commit_timeout = config.commit_timeout;
+            let commit_timeout = limits.commit_timeout;
             let work = async {
-                self.load(&log, config, clock).await;
+                self.load(&log, limits, clock).await;
                 tokio::join!(self.append_all(&log, commit_timeout, clock), self.tick_all(clock));
             };
             ended.run_until_cancelled(work).await;
         }
     }
 
-    async fn load(&self, log: &OffsetsLog, config: Arc<GroupConfig>, clock: Clock) {
+    async fn load(&self, log: &OffsetsLog, limits: Arc<GroupLimits>, clock: Clock) {
         let loaded = loop {
             match self.read_all(log).await {
                 Ok(loaded) => break loaded,
@@ -158,7 +158,7 @@ impl Served {
         };
         let unread = loaded.unread();
         let mut out = ShardOutputs::default();
-        let shard = loaded.finish(config, clock.now(), &mut out);
+        let shard = loaded.finish(limits, clock.now(), &mut out);
         let groups = shard.list().count();
         tracing::info!(
             partition = self.partition,

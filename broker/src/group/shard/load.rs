@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Entry, Shard, ShardOutputs, collect};
 use crate::TopicPartition;
-use crate::group::config::GroupConfig;
 use crate::group::input::{Now, Outputs};
+use crate::group::limits::GroupLimits;
 use crate::group::records::{
     GroupValue, OffsetValue, RecordKey, decode_group_value, decode_key, decode_offset_value,
 };
@@ -60,16 +60,16 @@ impl ShardLoad {
     }
 
     /// All has been read: the groups come to life.
-    pub fn finish(mut self, config: Arc<GroupConfig>, now: Now, out: &mut ShardOutputs) -> Shard {
-        let mut shard = Shard::new(config, now);
+    pub fn finish(mut self, limits: Arc<GroupLimits>, now: Now, out: &mut ShardOutputs) -> Shard {
+        let mut shard = Shard::new(limits, now);
         self.offsets.retain(|_, offsets| !offsets.is_empty());
         let names: BTreeSet<Arc<str>> = self.groups.keys().chain(self.offsets.keys()).cloned().collect();
         for id in names {
             let value = self.groups.remove(&id);
             let offsets = self.offsets.remove(&id).unwrap_or_default();
             let mut outputs = Outputs::default();
-            let config = Arc::clone(&shard.config);
-            let mut group = Group::load(Arc::clone(&id), value, offsets, config, now, &mut outputs);
+            let limits = Arc::clone(&shard.limits);
+            let mut group = Group::load(Arc::clone(&id), value, offsets, limits, now, &mut outputs);
             shard.in_flight_bytes += collect(&mut group, outputs, now, out);
             let deadline = group.deadline();
             shard.deadlines.extend(deadline.map(|deadline| (deadline, Arc::clone(&id))));

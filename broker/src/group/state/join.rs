@@ -38,7 +38,7 @@ impl Group {
     /// In a rebalance those that have joined are counted, not the members: so of a group that is too large already
     /// the last to come are left out.
     fn has_room_for(&self, member_id: &str) -> bool {
-        let max = self.config.group_size_max;
+        let max = self.limits.group_size_max;
         match self.state {
             GroupState::Empty | GroupState::Dead => true,
             GroupState::PreparingRebalance => {

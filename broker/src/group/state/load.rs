@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Group, GroupState};
 use crate::TopicPartition;
-use crate::group::config::GroupConfig;
 use crate::group::input::{Now, Outputs};
+use crate::group::limits::GroupLimits;
 use crate::group::member::{Member, Protocol};
 use crate::group::offsets::Offsets;
 use crate::group::records::{GroupValue, MemberValue, OffsetValue};
@@ -21,16 +21,16 @@ impl Group {
         id: Arc<str>,
         value: Option<GroupValue>,
         offsets: BTreeMap<TopicPartition, OffsetValue>,
-        config: Arc<GroupConfig>,
+        limits: Arc<GroupLimits>,
         now: Now,
         out: &mut Outputs,
     ) -> Self {
-        let mut group = Self::new(id, config, now);
+        let mut group = Self::new(id, limits, now);
         group.offsets = Offsets::new(offsets);
         if let Some(value) = value {
             group.restore(value, now);
         }
-        if group.members.len() > group.config.group_size_max {
+        if group.members.len() > group.limits.group_size_max {
             group.prepare_rebalance(now, out);
         }
         group

@@ -20,7 +20,7 @@ impl Group {
             return out.answers.push((token, Answer::Offsets(Err(error))));
         }
         self.touch(&commit.caller.member_id, now);
-        let metadata_max = self.config.offset_metadata_bytes_max.min(STRING_BYTES_MAX);
+        let metadata_max = self.limits.offset_metadata_bytes_max.min(STRING_BYTES_MAX);
         let (fits, too_large): (Vec<_>, Vec<_>) =
             commit.offsets.into_iter().partition(|(_, value)| value.metadata.len() <= metadata_max);
         let refused = too_large
@@ -114,7 +114,7 @@ impl Group {
             }
             _ => return Vec::new(),
         };
-        let retention_ms = i64::try_from(self.config.offsets_retention.as_millis()).unwrap_or(i64::MAX);
+        let retention_ms = i64::try_from(self.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX);
         self.offsets.expired(retention, retention_ms, now.wall_ms)
     }
 

@@ -20,7 +20,7 @@ impl Group {
         let rebalance = match self.state {
             GroupState::Dead | GroupState::PreparingRebalance => return,
             GroupState::Empty => {
-                let delay = self.config.initial_rebalance_delay;
+                let delay = self.limits.initial_rebalance_delay;
                 self.new_member_added = false;
                 Rebalance {
                     deadline: now.monotonic.saturating_add(delay),
@@ -59,7 +59,7 @@ impl Group {
     /// New members have come while the first of them waited: give further ones the same time.
     #[doc(alias = "InitialDelayedJoin")]
     fn extend_rebalance(&mut self, left: Duration, now: Now) {
-        let delay = left.min(self.config.initial_rebalance_delay);
+        let delay = left.min(self.limits.initial_rebalance_delay);
         self.new_member_added = false;
         self.rebalance = Some(Rebalance {
             deadline: now.monotonic.saturating_add(delay),

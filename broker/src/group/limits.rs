@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config;
+
 /// Limits and delays of the coordinator, with Kafka's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupConfig {
+pub struct GroupLimits {
     /// `group.min.session.timeout.ms`: members may not ask for less.
     pub session_timeout_min: Duration,
     /// `group.max.session.timeout.ms`: members may not ask for more.
@@ -19,13 +21,13 @@ pub struct GroupConfig {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`: how often we look for those that have.
     pub offsets_retention_check: Duration,
-    /// `offset.commit.timeout.ms`: how long a record may take to reach all in-sync replicas.
+    /// `offsets.commit.timeout.ms`: how long a record may take to reach all in-sync replicas.
     pub commit_timeout: Duration,
     /// `offsets.topic.num.partitions`: of `__consumer_offsets`, until it exists and has a number of its own.
     pub offsets_partitions: i32,
 }
 
-impl Default for GroupConfig {
+impl Default for GroupLimits {
     fn default() -> Self {
         Self {
             session_timeout_min: Duration::from_secs(6),
@@ -37,6 +39,23 @@ impl Default for GroupConfig {
             offsets_retention_check: Duration::from_secs(600),
             commit_timeout: Duration::from_secs(5),
             offsets_partitions: 50,
+        }
+    }
+}
+
+impl GroupLimits {
+    /// As the broker's configuration has it.
+    pub fn new(group: &config::GroupConfig, offsets: &config::OffsetsConfig) -> Self {
+        Self {
+            session_timeout_min: group.session_timeout_min,
+            session_timeout_max: group.session_timeout_max,
+            initial_rebalance_delay: group.initial_rebalance_delay,
+            group_size_max: group.members_max,
+            offset_metadata_bytes_max: offsets.metadata_bytes_max,
+            offsets_retention: offsets.retention,
+            offsets_retention_check: offsets.retention_check_interval,
+            commit_timeout: offsets.commit_timeout,
+            offsets_partitions: offsets.partitions,
         }
     }
 }
