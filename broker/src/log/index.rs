@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
-use super::names::{FileKind, path_of};
+use super::names::{FileKind, FileName, Stage};
 
 /// Entries are written once there are so many.
 const UNWRITTEN_MAX: usize = 512;
@@ -22,8 +22,7 @@ const BLOCK_ENTRIES: u32 = 64;
 #[derive(Debug)]
 struct Entries<const N: usize> {
     dir: Arc<Path>,
-    base_offset: i64,
-    kind: FileKind,
+    name: FileName,
     written: u32,
     unwritten: Vec<[u8; N]>,
     last: Option<[u8; N]>,
@@ -31,13 +30,13 @@ struct Entries<const N: usize> {
 
 impl<const N: usize> Entries<N> {
     /// One without entries. A file that is there is emptied by the first write.
-    fn empty(dir: &Arc<Path>, base_offset: i64, kind: FileKind) -> Self {
-        Self { dir: dir.clone(), base_offset, kind, written: 0, unwritten: Vec::new(), last: None }
+    fn empty(dir: &Arc<Path>, name: FileName) -> Self {
+        Self { dir: dir.clone(), name, written: 0, unwritten: Vec::new(), last: None }
     }
 
     /// `None` where there is no file, or one that is no multiple of `N` bytes.
-    fn open(dir: &Arc<Path>, base_offset: i64, kind: FileKind) -> Result<Option<Self>, Error> {
-        let mut entries = Self::empty(dir, base_offset, kind);
+    fn open(dir: &Arc<Path>, name: FileName) -> Result<Option<Self>, Error> {
+        let mut entries = Self::empty(dir, name);
         let path = entries.path();
         let size = match std::fs::metadata(&path) {
             Ok(metadata) => metadata.len(),
@@ -56,7 +55,7 @@ impl<const N: usize> Entries<N> {
     }
 
     fn path(&self) -> PathBuf {
-        path_of(&self.dir, self.base_offset, self.kind)
+        self.name.in_dir(&self.dir)
     }
 
     fn len(&self) -> u32 {
@@ -164,13 +163,13 @@ pub(super) struct OffsetIndex(Entries<8>);
 impl OffsetIndex {
     const ENTRY_BYTES: u32 = 8;
 
-    pub(super) fn empty(dir: &Arc<Path>, base_offset: i64) -> Self {
-        Self(Entries::empty(dir, base_offset, FileKind::OffsetIndex))
+    pub(super) fn empty(dir: &Arc<Path>, base_offset: i64, stage: Stage) -> Self {
+        Self(Entries::empty(dir, FileName { offset: base_offset, kind: FileKind::OffsetIndex, stage }))
     }
 
     /// `None` where the file is missing or cannot be one of a log of `log_bytes`.
     pub(super) fn open(dir: &Arc<Path>, base_offset: i64, log_bytes: u64) -> Result<Option<Self>, Error> {
-        let entries = Entries::open(dir, base_offset, FileKind::OffsetIndex)?;
+        let entries = Entries::open(dir, FileName::live(base_offset, FileKind::OffsetIndex))?;
         Ok(entries.filter(|it| it.last.is_none_or(|last| position_in(&last) < log_bytes)).map(Self))
     }
 
@@ -178,7 +177,6 @@ impl OffsetIndex {
         self.0.len() >= bytes_max / Self::ENTRY_BYTES
     }
 
-    #[allow(dead_code)]
     pub(super) fn bytes(&self) -> u64 {
         u64::from(self.0.len()) * u64::from(Self::ENTRY_BYTES)
     }
@@ -186,7 +184,7 @@ impl OffsetIndex {
     /// Both must be above those of the last entry, and the offset within 2^31 of the base.
     pub(super) fn push(&mut self, offset: i64, position: u64) -> Result<(), Error> {
         let (Ok(relative), Ok(position)) =
-            (u32::try_from(offset - self.0.base_offset), u32::try_from(position))
+            (u32::try_from(offset - self.0.name.offset), u32::try_from(position))
         else {
             return Err(Error::corrupt(&self.0.path(), format!("no place for offset {offset}")));
         };
@@ -198,7 +196,7 @@ impl OffsetIndex {
 
     /// Where to begin looking for `offset`: the position of a batch that does not begin after it.
     pub(super) fn position_before(&self, offset: i64) -> Result<u64, Error> {
-        let relative = offset - self.0.base_offset;
+        let relative = offset - self.0.name.offset;
         let found = self.0.last_where(|entry| relative_in(entry) <= relative)?;
         Ok(found.map_or(0, |entry| position_in(&entry)))
     }
@@ -226,8 +224,9 @@ impl OffsetIndex {
         self.0.sync()
     }
 
-    pub(super) fn move_to(&mut self, dir: &Arc<Path>) {
+    pub(super) fn move_to(&mut self, dir: &Arc<Path>, stage: Stage) {
         self.0.dir = dir.clone();
+        self.0.name.stage = stage;
     }
 }
 
@@ -249,13 +248,13 @@ pub(super) struct TimeIndex(Entries<12>);
 impl TimeIndex {
     const ENTRY_BYTES: u32 = 12;
 
-    pub(super) fn empty(dir: &Arc<Path>, base_offset: i64) -> Self {
-        Self(Entries::empty(dir, base_offset, FileKind::TimeIndex))
+    pub(super) fn empty(dir: &Arc<Path>, base_offset: i64, stage: Stage) -> Self {
+        Self(Entries::empty(dir, FileName { offset: base_offset, kind: FileKind::TimeIndex, stage }))
     }
 
     /// `None` where the file is missing or cannot be one.
     pub(super) fn open(dir: &Arc<Path>, base_offset: i64) -> Result<Option<Self>, Error> {
-        let entries = Entries::open(dir, base_offset, FileKind::TimeIndex)?;
+        let entries = Entries::open(dir, FileName::live(base_offset, FileKind::TimeIndex))?;
         Ok(entries.filter(|it| it.last.is_none_or(|last| timestamp_in(&last) >= 0)).map(Self))
     }
 
@@ -264,7 +263,6 @@ impl TimeIndex {
         self.0.len() + 1 >= bytes_max / Self::ENTRY_BYTES
     }
 
-    #[allow(dead_code)]
     pub(super) fn bytes(&self) -> u64 {
         u64::from(self.0.len()) * u64::from(Self::ENTRY_BYTES)
     }
@@ -272,7 +270,7 @@ impl TimeIndex {
     /// Adds an entry if its timestamp is above the last one's.
     pub(super) fn push(&mut self, timestamp: i64, offset: i64) -> Result<(), Error> {
         let last = self.0.last.map_or(-1, |entry| timestamp_in(&entry));
-        let Ok(relative) = u32::try_from(offset - self.0.base_offset) else {
+        let Ok(relative) = u32::try_from(offset - self.0.name.offset) else {
             return Err(Error::corrupt(&self.0.path(), format!("no place for offset {offset}")));
         };
         if timestamp <= last {
@@ -292,7 +290,7 @@ impl TimeIndex {
     /// An offset before which all timestamps are below `timestamp`.
     pub(super) fn offset_before(&self, timestamp: i64) -> Result<i64, Error> {
         let found = self.0.last_where(|entry| timestamp_in(entry) < timestamp)?;
-        Ok(found.map_or(self.0.base_offset, |entry| self.offset_in(&entry)))
+        Ok(found.map_or(self.0.name.offset, |entry| self.offset_in(&entry)))
     }
 
     /// Forgets offsets from this one on.
@@ -308,13 +306,14 @@ impl TimeIndex {
         self.0.sync()
     }
 
-    pub(super) fn move_to(&mut self, dir: &Arc<Path>) {
+    pub(super) fn move_to(&mut self, dir: &Arc<Path>, stage: Stage) {
         self.0.dir = dir.clone();
+        self.0.name.stage = stage;
     }
 
     fn offset_in(&self, entry: &[u8; 12]) -> i64 {
         let [.., a, b, c, d] = *entry;
-        self.0.base_offset + i64::from(u32::from_be_bytes([a, b, c, d]))
+        self.0.name.offset + i64::from(u32::from_be_bytes([a, b, c, d]))
     }
 }
 
@@ -336,12 +335,12 @@ mod tests {
     #[test]
     fn the_files_are_these_bytes() {
         let (_guard, dir) = dir();
-        let mut offsets = OffsetIndex::empty(&dir, 100);
+        let mut offsets = OffsetIndex::empty(&dir, 100, Stage::Live);
         offsets.push(105, 0x1234).unwrap();
         offsets.write().unwrap();
         let bytes = std::fs::read(dir.join("00000000000000000100.index")).unwrap();
         assert_eq!(bytes, [0, 0, 0, 5, 0, 0, 0x12, 0x34]);
-        let mut times = TimeIndex::empty(&dir, 100);
+        let mut times = TimeIndex::empty(&dir, 100, Stage::Live);
         times.push(0x0102, 107).unwrap();
         times.write().unwrap();
         let bytes = std::fs::read(dir.join("00000000000000000100.timeindex")).unwrap();
@@ -351,7 +350,7 @@ mod tests {
     #[test]
     fn what_is_found_is_the_same_whether_written_or_not() {
         let (_guard, dir) = dir();
-        let mut offsets = OffsetIndex::empty(&dir, 0);
+        let mut offsets = OffsetIndex::empty(&dir, 0, Stage::Live);
         for at in 0..1500_u32 {
             offsets.push(i64::from(at) * 10 + 9, u64::from(at) * 100).unwrap();
         }
@@ -372,7 +371,7 @@ mod tests {
     fn truncation_forgets_what_comes_after() {
         let (_guard, dir) = dir();
         for written in [false, true] {
-            let mut times = TimeIndex::empty(&dir, 0);
+            let mut times = TimeIndex::empty(&dir, 0, Stage::Live);
             for at in 0..1000 {
                 times.push(at * 2, at).unwrap();
             }

@@ -9,7 +9,7 @@
 //! | what happens after a crash? | `open`, `leftovers` |
 //! | was this batch appended before? | `producers` |
 //! | how far is a follower's log its leader's? | `epochs` |
-//! | when do old records go? | [`retention`] |
+//! | when do old records go? | [`retention`], [`compaction`] |
 //! | what is a log directory? | [`LogDir`], [`Checkpoint`] |
 //!
 //! Nothing here locks, and nothing reads a clock: who owns a [`Log`] does.
@@ -17,6 +17,7 @@
 mod append;
 pub mod batch;
 mod checkpoint;
+pub mod compaction;
 mod dir;
 mod epochs;
 mod error;

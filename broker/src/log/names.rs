@@ -66,6 +66,10 @@ pub(super) struct FileName {
 }
 
 impl FileName {
+    pub(super) fn live(offset: i64, kind: FileKind) -> Self {
+        Self { offset, kind, stage: Stage::Live }
+    }
+
     /// `None` for a name that no file of a log has.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let stages = [Stage::Deleted, Stage::Cleaned, Stage::Swap];
@@ -86,7 +90,7 @@ impl FileName {
 
 /// The live file of this kind.
 pub(super) fn path_of(dir: &Path, offset: i64, kind: FileKind) -> PathBuf {
-    FileName { offset, kind, stage: Stage::Live }.in_dir(dir)
+    FileName::live(offset, kind).in_dir(dir)
 }
 
 #[cfg(test)]

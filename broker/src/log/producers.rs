@@ -64,7 +64,6 @@ impl Producer {
 
 /// The last batch of a producer that still counts, which compaction must leave in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)]
 pub(super) struct LastBatch {
     pub(super) last_offset: Option<i64>,
     pub(super) epoch: i16,
@@ -198,7 +197,6 @@ impl Producers {
     }
 
     /// The last batches that compaction must keep, by producer id.
-    #[allow(dead_code)]
     pub(super) fn last_batches(&self) -> BTreeMap<i64, LastBatch> {
         let last = |known: &Producer| LastBatch {
             last_offset: known.batches.last().map(|batch| batch.last_offset),

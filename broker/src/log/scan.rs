@@ -80,9 +80,13 @@ impl<'f> Scan<'f> {
         let Some((at, head)) = self.next_head()? else {
             return Ok(None);
         };
+        self.batch(at, &head).map(|batch| Some((at, batch)))
+    }
+
+    /// All of the batch whose head [`Self::next_head`] has just returned.
+    pub(super) fn batch(&mut self, at: u64, head: &BatchHead) -> Result<Batch<'_>, ScanError> {
         let bytes = self.fill(at, head.size()).map_err(ScanError::Io)?;
-        let (batch, _) = Batch::split(bytes).map_err(|flaw| ScanError::Flaw(at, flaw))?;
-        Ok(Some((at, batch)))
+        Batch::split(bytes).map(|(batch, _)| batch).map_err(|flaw| ScanError::Flaw(at, flaw))
     }
 
     fn left(&self, at: u64) -> usize {

@@ -20,6 +20,7 @@ use crate::config::topic::TopicConfig;
 pub(super) struct Segment {
     dir: Arc<Path>,
     base_offset: i64,
+    stage: Stage,
     file: Arc<File>,
     /// Bytes of whole batches; what may be after them in the file is none of the log's.
     size: u64,
@@ -57,27 +58,39 @@ impl Segment {
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<Self, Error> {
-        let path = path_of(dir, base_offset, FileKind::Log);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
-        let file = file.map_err(Error::io("create", &path))?;
+        let segment = Self::create_as(Stage::Live, dir, base_offset, now_ms)?;
         if config.preallocate {
             // Blocks only: the size stays that of the batches.
-            fallocate(&file, FallocateFlags::KEEP_SIZE, 0, u64::from(config.segment_bytes))
-                .map_err(|error| Error::io("allocate", &path)(error.into()))?;
+            fallocate(&segment.file, FallocateFlags::KEEP_SIZE, 0, u64::from(config.segment_bytes))
+                .map_err(|error| Error::io("allocate", &segment.path())(error.into()))?;
         }
-        let mut segment = Self::new(dir, base_offset, file, 0, now_ms);
+        Ok(segment)
+    }
+
+    /// A new one without batches, which is no part of the log unless it is [renamed](Self::rename).
+    pub(super) fn create_as(
+        stage: Stage,
+        dir: &Arc<Path>,
+        base_offset: i64,
+        now_ms: i64,
+    ) -> Result<Self, Error> {
+        let path = FileName { offset: base_offset, kind: FileKind::Log, stage }.in_dir(dir);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.map_err(Error::io("create", &path))?;
+        let mut segment = Self::new(stage, dir, base_offset, file, 0, now_ms);
         segment.write_indexes()?;
         Ok(segment)
     }
 
-    fn new(dir: &Arc<Path>, base_offset: i64, file: File, size: u64, now_ms: i64) -> Self {
+    fn new(stage: Stage, dir: &Arc<Path>, base_offset: i64, file: File, size: u64, now_ms: i64) -> Self {
         Self {
             dir: dir.clone(),
             base_offset,
+            stage,
             file: Arc::new(file),
             size,
-            offsets: OffsetIndex::empty(dir, base_offset),
-            times: TimeIndex::empty(dir, base_offset),
+            offsets: OffsetIndex::empty(dir, base_offset, stage),
+            times: TimeIndex::empty(dir, base_offset, stage),
             newest: None,
             first_timestamp: None,
             bytes_since_entry: 0,
@@ -91,7 +104,7 @@ impl Segment {
         let path = path_of(dir, base_offset, FileKind::Log);
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io("open", &path))?;
         let size = file.metadata().map_err(Error::io("look at", &path))?.len();
-        let mut segment = Self::new(dir, base_offset, file, size, now_ms);
+        let mut segment = Self::new(Stage::Live, dir, base_offset, file, size, now_ms);
         let offsets = OffsetIndex::open(dir, base_offset, size)?;
         let times = TimeIndex::open(dir, base_offset)?;
         let (Some(offsets), Some(times)) = (offsets, times) else {
@@ -110,7 +123,6 @@ impl Segment {
         self.size
     }
 
-    #[allow(dead_code)]
     pub(super) fn index_bytes(&self) -> u64 {
         self.offsets.bytes().max(self.times.bytes())
     }
@@ -120,7 +132,7 @@ impl Segment {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        path_of(&self.dir, self.base_offset, FileKind::Log)
+        FileName { offset: self.base_offset, kind: FileKind::Log, stage: self.stage }.in_dir(&self.dir)
     }
 
     /// The largest timestamp of its records, and the last offset of the first batch with it.
@@ -375,14 +387,23 @@ impl Segment {
 
     /// Renames the files, so that they are no part of the log any more, and says what they are called now.
     pub(super) fn mark_deleted(&self) -> Result<Vec<PathBuf>, Error> {
-        rename_files(&self.dir, self.base_offset, Stage::Live, Stage::Deleted)
+        rename_files(&self.dir, self.base_offset, self.stage, Stage::Deleted)
+    }
+
+    /// Renames the files, which makes them another part of the log, or a part.
+    pub(super) fn rename(&mut self, stage: Stage) -> Result<(), Error> {
+        rename_files(&self.dir, self.base_offset, self.stage, stage)?;
+        self.stage = stage;
+        let dir = self.dir.clone();
+        self.move_to(&dir);
+        Ok(())
     }
 
     /// The partition's directory has another name.
     pub(super) fn move_to(&mut self, dir: &Arc<Path>) {
         self.dir = dir.clone();
-        self.offsets.move_to(dir);
-        self.times.move_to(dir);
+        self.offsets.move_to(dir, self.stage);
+        self.times.move_to(dir, self.stage);
     }
 
     pub(super) fn unreadable(&self, error: ScanError) -> Error {
@@ -391,19 +412,14 @@ impl Segment {
 
     fn forget_batches(&mut self) {
         self.size = 0;
-        self.offsets = OffsetIndex::empty(&self.dir, self.base_offset);
-        self.times = TimeIndex::empty(&self.dir, self.base_offset);
+        self.offsets = OffsetIndex::empty(&self.dir, self.base_offset, self.stage);
+        self.times = TimeIndex::empty(&self.dir, self.base_offset, self.stage);
         (self.newest, self.first_timestamp, self.bytes_since_entry) = (None, None, 0);
     }
 }
 
 /// Renames all files of a segment from one stage to another; says what they are called now.
-pub(super) fn rename_files(
-    dir: &Path,
-    base_offset: i64,
-    from: Stage,
-    to: Stage,
-) -> Result<Vec<PathBuf>, Error> {
+fn rename_files(dir: &Path, base_offset: i64, from: Stage, to: Stage) -> Result<Vec<PathBuf>, Error> {
     let mut renamed = Vec::new();
     for kind in FileKind::OF_SEGMENT {
         let old = FileName { offset: base_offset, kind, stage: from }.in_dir(dir);
