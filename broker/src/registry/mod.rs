@@ -5,7 +5,8 @@
 //! tell of a change reads those znodes anew (`dirty`, `read`) and publishes the next [`ClusterImage`]. When the session
 //! expires it gets a new one, registers the broker again and reads everything anew.
 
-mod clock;
+pub(crate) mod clock;
+pub(crate) mod config_notes;
 mod dirty;
 mod error;
 pub mod id;
@@ -15,9 +16,10 @@ mod keeper;
 mod numbers;
 pub mod paths;
 pub mod payload;
-mod read;
+pub(crate) mod pipeline;
+pub(crate) mod read;
 mod register;
-mod retry;
+pub(crate) mod retry;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use client::{Client, ErrorCode, Result, Znode};
 use futures::future::try_join_all;
-use futures::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
 use super::dirty::Dirty;
@@ -18,6 +17,7 @@ use super::payload::{
     Malformed, TopicPayload, decode_broker, decode_config, decode_controller, decode_controller_epoch,
     decode_preferred_election, decode_reassignments, decode_state,
 };
+use super::pipeline::each;
 use super::retry::until_answered;
 use crate::topic_partition::{BrokerId, TopicPartition};
 
@@ -100,7 +100,7 @@ async fn refresh_brokers(client: &Client, image: &mut ClusterImage, ids: &BTreeS
     if ids.is_empty() {
         return Ok(());
     }
-    let read = each(ids.iter().copied(), move |id| async move {
+    let read = each(ids.iter().copied(), READS_MAX, move |id| async move {
         let path = paths::broker(id);
         let znode = get(client, &path).await?;
         Ok((id, znode.and_then(|znode| sound(&path, decode_broker(id, &znode.data, znode.stat.czxid)))))
@@ -126,7 +126,8 @@ async fn refresh_topics(client: &Client, image: &mut ClusterImage, dirty: &Dirty
         return Ok(());
     }
     let topics = read_topics(client, &names).await?;
-    let states = each(states, move |tp| async move { Ok((read_state(client, &tp).await?, tp)) }).await?;
+    let states =
+        each(states, READS_MAX, move |tp| async move { Ok((read_state(client, &tp).await?, tp)) }).await?;
     for name in names {
         remove_topic(image, &name);
     }
@@ -160,7 +161,8 @@ fn set_state(topic: &mut Topic, partition: i32, state: Option<PartitionState>) {
 }
 
 async fn read_topics(client: &Client, names: &BTreeSet<Arc<str>>) -> Result<Vec<Topic>> {
-    let topics = each(names.iter().cloned(), move |name: Arc<str>| read_topic(client, name)).await?;
+    let topics =
+        each(names.iter().cloned(), READS_MAX, move |name: Arc<str>| read_topic(client, name)).await?;
     let mut topics: BTreeMap<_, _> =
         topics.into_iter().flatten().map(|topic| (Arc::clone(&topic.name), topic)).collect();
     let of = |topic: &Topic| {
@@ -168,11 +170,9 @@ async fn read_topics(client: &Client, names: &BTreeSet<Arc<str>>) -> Result<Vec<
         topic.partitions.keys().map(move |number| TopicPartition::new(Arc::clone(&name), *number)).collect()
     };
     let partitions: Vec<Vec<TopicPartition>> = topics.values().map(of).collect();
-    let states =
-        each(
-            partitions.into_iter().flatten(),
-            move |tp| async move { Ok((read_state(client, &tp).await?, tp)) },
-        );
+    let states = each(partitions.into_iter().flatten(), READS_MAX, move |tp| async move {
+        Ok((read_state(client, &tp).await?, tp))
+    });
     for (state, tp) in states.await? {
         if let Some(topic) = topics.get_mut(&tp.topic) {
             set_state(topic, tp.partition, state);
@@ -214,7 +214,7 @@ async fn refresh_configs(
     if names.is_empty() {
         return Ok(());
     }
-    let read = each(names.iter().cloned(), move |name: Arc<str>| async move {
+    let read = each(names.iter().cloned(), READS_MAX, move |name: Arc<str>| async move {
         let path = path_of(&name);
         let znode = get(client, &path).await?;
         Ok((name, znode.and_then(|znode| sound(&path, decode_config(&znode.data)))))
@@ -230,25 +230,17 @@ async fn refresh_configs(
     Ok(())
 }
 
-/// Carries out `read` for each of `items`, several at once.
-async fn each<I, T, F: Future<Output = Result<T>>>(
-    items: impl IntoIterator<Item = I>,
-    read: impl Fn(I) -> F,
-) -> Result<Vec<T>> {
-    stream::iter(items).map(read).buffered(READS_MAX).try_collect().await
-}
-
 /// A znode, if it is there.
-pub(super) async fn get(client: &Client, path: &str) -> Result<Option<Znode>> {
+pub(crate) async fn get(client: &Client, path: &str) -> Result<Option<Znode>> {
     if_there(until_answered(|| client.get(path)).await)
 }
 
 /// Its children; none if it is not there.
-pub(super) async fn children(client: &Client, path: &str) -> Result<Vec<String>> {
+pub(crate) async fn children(client: &Client, path: &str) -> Result<Vec<String>> {
     if_there(until_answered(|| client.children(path)).await).map(Option::unwrap_or_default)
 }
 
-pub(super) fn if_there<T>(answer: Result<T>) -> Result<Option<T>> {
+fn if_there<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Err(error) if error.code() == Some(ErrorCode::NoNode) => Ok(None),
         answer => answer.map(Some),
