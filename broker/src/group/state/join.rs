@@ -185,6 +185,7 @@ impl Group {
         self.update_member(token, join, now, out);
 
         if self.state == GroupState::Stable && self.protocol == self.select_protocol() {
+            self.subscribed = self.subscribed_topics();
             let record = self.record(None);
             let replacement = Replacement {
                 generation: self.generation,

@@ -97,6 +97,7 @@ impl Group {
         if let Err(error) = fate {
             old.touch(now.monotonic);
             self.exchange_member(&new_id, old);
+            self.subscribed = self.subscribed_topics();
             return out.refuse_join(token, membership_error(error), &"".into());
         }
         if let Some(member) = self.members.get_mut(&new_id) {
