@@ -227,6 +227,8 @@ impl Log {
             if self.config.preallocate {
                 self.active().release_unused()?;
             }
+            // Its batches may have been synced, its indexes have not.
+            self.recovery_point = self.recovery_point.min(self.active().base_offset().max(self.start_offset));
         }
         self.producers.advance_end(base_offset);
         self.producers.take_snapshot()?;

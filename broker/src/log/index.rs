@@ -34,8 +34,13 @@ impl<const N: usize> Entries<N> {
         Self { dir: dir.clone(), name, written: 0, unwritten: Vec::new(), last: None }
     }
 
-    /// `None` where there is no file, or one that is no multiple of `N` bytes.
-    fn open(dir: &Arc<Path>, name: FileName) -> Result<Option<Self>, Error> {
+    /// `None` where there is no file, or one that is no multiple of `N` bytes, or does not end with entries that
+    /// are `sorted`: a machine that stopped may have left zeros.
+    fn open(
+        dir: &Arc<Path>,
+        name: FileName,
+        sorted: impl Fn(&[u8; N], &[u8; N]) -> bool,
+    ) -> Result<Option<Self>, Error> {
         let mut entries = Self::empty(dir, name);
         let path = entries.path();
         let size = match std::fs::metadata(&path) {
@@ -46,11 +51,16 @@ impl<const N: usize> Entries<N> {
         let Some(written) = u32::try_from(size / N as u64).ok().filter(|_| size % N as u64 == 0) else {
             return Ok(None);
         };
+        if written > 0 {
+            let file = File::open(&path).map_err(Error::io("open", &path))?;
+            let from = written.saturating_sub(BLOCK_ENTRIES);
+            let end: Vec<[u8; N]> = read_block(&file, from, written).map_err(Error::io("read", &path))?;
+            if !end.is_sorted_by(sorted) {
+                return Ok(None);
+            }
+            entries.last = end.last().copied();
+        }
         entries.written = written;
-        entries.last = match written.checked_sub(1) {
-            Some(last) => Some(entries.read(last)?),
-            None => None,
-        };
         Ok(Some(entries))
     }
 
@@ -141,9 +151,13 @@ fn search<const N: usize>(file: &File, count: u32, holds: impl Fn(&[u8; N]) -> b
         let middle = low + (high - low) / 2;
         if holds(&read_entry(file, middle)?) { low = middle + 1 } else { high = middle }
     }
-    let mut block = vec![[0; N]; (high - low) as usize];
-    file.read_exact_at(block.as_flattened_mut(), u64::from(low) * N as u64)?;
-    Ok(low + block.partition_point(holds) as u32)
+    Ok(low + read_block(file, low, high)?.partition_point(holds) as u32)
+}
+
+fn read_block<const N: usize>(file: &File, from: u32, upto: u32) -> io::Result<Vec<[u8; N]>> {
+    let mut block = vec![[0; N]; (upto - from) as usize];
+    file.read_exact_at(block.as_flattened_mut(), u64::from(from) * N as u64)?;
+    Ok(block)
 }
 
 fn read_entry<const N: usize>(file: &File, at: u32) -> io::Result<[u8; N]> {
@@ -169,7 +183,9 @@ impl OffsetIndex {
 
     /// `None` where the file is missing or cannot be one of a log of `log_bytes`.
     pub(super) fn open(dir: &Arc<Path>, base_offset: i64, log_bytes: u64) -> Result<Option<Self>, Error> {
-        let entries = Entries::open(dir, FileName::live(base_offset, FileKind::OffsetIndex))?;
+        let entries = Entries::open(dir, FileName::live(base_offset, FileKind::OffsetIndex), |a, b| {
+            relative_in(a) < relative_in(b) && position_in(a) < position_in(b)
+        })?;
         Ok(entries.filter(|it| it.last.is_none_or(|last| position_in(&last) < log_bytes)).map(Self))
     }
 
@@ -254,7 +270,9 @@ impl TimeIndex {
 
     /// `None` where the file is missing or cannot be one.
     pub(super) fn open(dir: &Arc<Path>, base_offset: i64) -> Result<Option<Self>, Error> {
-        let entries = Entries::open(dir, FileName::live(base_offset, FileKind::TimeIndex))?;
+        let entries = Entries::open(dir, FileName::live(base_offset, FileKind::TimeIndex), |a, b| {
+            timestamp_in(a) < timestamp_in(b)
+        })?;
         Ok(entries.filter(|it| it.last.is_none_or(|last| timestamp_in(&last) >= 0)).map(Self))
     }
 
@@ -395,5 +413,7 @@ mod tests {
         assert!(OffsetIndex::open(&dir, 0, 100).unwrap().is_none());
         assert!(OffsetIndex::open(&dir, 0, 257).unwrap().is_some());
         assert!(OffsetIndex::open(&dir, 5, 257).unwrap().is_none());
+        std::fs::write(dir.join("00000000000000000000.timeindex"), [0; 24]).unwrap();
+        assert!(TimeIndex::open(&dir, 0).unwrap().is_none());
     }
 }

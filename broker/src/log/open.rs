@@ -138,6 +138,9 @@ impl Opening {
     fn recover_unflushed(&mut self) -> Result<(), Error> {
         let point = self.recovery.recovery_point;
         let first = self.segments.partition_point(|it| it.base_offset() <= point).saturating_sub(1);
+        for at in 0..first {
+            self.check_synced(at)?;
+        }
         for at in first..self.segments.len() {
             let mut segment = self.segments.remove(at);
             let recovered = self.recover(&mut segment);
@@ -147,6 +150,22 @@ impl Opening {
             }
         }
         Ok(())
+    }
+
+    /// Batches before the recovery point are whole. The end of an index may be missing: what is there is read
+    /// from its last entry on.
+    fn check_synced(&mut self, at: usize) -> Result<(), Error> {
+        let segment = &mut self.segments[at];
+        match segment.next_offset() {
+            Ok(_) => Ok(()),
+            Err(ScanError::Io(error)) => Err(segment.unreadable(ScanError::Io(error))),
+            Err(ScanError::Flaw(..)) => {
+                let mut segment = self.segments.remove(at);
+                let recovered = self.recover(&mut segment);
+                self.segments.insert(at, segment);
+                recovered.map(drop)
+            }
+        }
     }
 
     /// The offset after the segment's last good batch, and how many bytes were cut.

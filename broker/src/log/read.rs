@@ -1,6 +1,8 @@
 //! What goes out of the log: ranges of its files, which the sender hands to the socket, and offsets.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
@@ -24,6 +26,18 @@ pub struct Slice {
     /// The base offset of the first batch, which may be before the offset asked for; that offset if there is
     /// nothing.
     pub first_offset: i64,
+}
+
+impl Slice {
+    /// The batches in memory, for who cannot hand the file to a socket.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.len];
+        self.file.read_exact_at(&mut bytes, self.position)?;
+        Ok(bytes)
+    }
 }
 
 /// An answer to ListOffsets.

@@ -28,7 +28,7 @@ pub(super) struct Segment {
     times: TimeIndex,
     /// The largest timestamp, and the last offset of the first batch that has it.
     newest: Option<(i64, i64)>,
-    /// Of the first batch.
+    /// The first batch's largest, which may be -1; `None` until it is known.
     first_timestamp: Option<i64>,
     bytes_since_entry: u64,
     created_ms: i64,
@@ -154,11 +154,16 @@ impl Segment {
 
     /// The first batch's largest timestamp; `None` without batches, or where it has none.
     pub(super) fn first_timestamp(&self) -> Result<Option<i64>, Error> {
-        if self.first_timestamp.is_some() || self.size == 0 {
-            return Ok(self.first_timestamp);
-        }
-        let first = Scan::heads(&self.file, 0, self.size).next_head().map_err(|it| self.unreadable(it))?;
-        Ok(first.map(|(_, head)| head.max_timestamp).filter(|timestamp| *timestamp >= 0))
+        let first = match self.first_timestamp {
+            None => self.read_first_timestamp().map_err(|it| self.unreadable(it))?,
+            known => known,
+        };
+        Ok(first.filter(|timestamp| *timestamp >= 0))
+    }
+
+    fn read_first_timestamp(&self) -> Result<Option<i64>, ScanError> {
+        let first = Scan::heads(&self.file, 0, self.size).next_head()?;
+        Ok(first.map(|(_, head)| head.max_timestamp))
     }
 
     /// Whether a batch belongs in a new segment, when `pending` bytes will be appended before it.
@@ -225,7 +230,7 @@ impl Segment {
         config: &TopicConfig,
     ) -> Result<(), Error> {
         if position == 0 {
-            self.first_timestamp = Some(head.max_timestamp).filter(|timestamp| *timestamp >= 0);
+            self.first_timestamp = Some(head.max_timestamp);
         }
         self.note_timestamp(head);
         if self.bytes_since_entry > u64::from(config.index_interval_bytes) {
@@ -290,7 +295,8 @@ impl Segment {
         Ok(None)
     }
 
-    /// The offset after the last batch, by the end of the index and what comes after it.
+    /// The offset after the last batch, by the end of the index and what comes after it; takes note of what is
+    /// there.
     pub(super) fn next_offset(&mut self) -> Result<i64, ScanError> {
         let mut next = self.base_offset;
         let mut scan = Scan::heads(&self.file, self.offsets.last_position(), self.size);
@@ -305,6 +311,7 @@ impl Segment {
         }
         self.newest = newest;
         self.bytes_since_entry = since_entry;
+        self.first_timestamp = self.read_first_timestamp()?;
         Ok(next)
     }
 
@@ -351,9 +358,6 @@ impl Segment {
         self.offsets.truncate(position)?;
         self.times.truncate(offset)?;
         self.newest = self.times.last();
-        if position == 0 {
-            self.first_timestamp = None;
-        }
         self.next_offset().map(drop).map_err(|error| self.unreadable(error))
     }
 

@@ -3,7 +3,6 @@
 mod model;
 mod recovery;
 
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +39,7 @@ fn append(log: &mut Log, bytes: &[u8], epoch: i32) -> Appended {
 }
 
 fn bytes_of(slice: &Slice) -> Vec<u8> {
-    let mut bytes = vec![0; slice.len];
-    slice.file.read_exact_at(&mut bytes, slice.position).unwrap();
-    bytes
+    slice.read().unwrap()
 }
 
 /// First and last offset of each batch that can be read, from the start on.
@@ -296,4 +293,19 @@ fn after_so_many_records_or_so_long_the_log_is_synced() {
     flush.run().unwrap();
     log.flushed(flush.upto, NOW + 100);
     assert_eq!(log.recovery_point(), 6);
+}
+
+#[test]
+fn a_segment_that_is_closed_after_its_sync_is_synced_again_for_its_indexes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), config());
+    append(&mut log, &batch(1, NOW), 0);
+    log.flush().unwrap();
+    assert!(log.unflushed(true).is_none());
+    log.roll(NOW).unwrap();
+    let flush = log.unflushed(false).unwrap();
+    flush.run().unwrap();
+    log.flushed(flush.upto, NOW);
+    assert_eq!(log.recovery_point(), 1);
+    assert!(log.unflushed(true).is_none());
 }

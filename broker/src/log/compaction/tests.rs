@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::topic::CleanupPolicy;
 use crate::log::batch::{Batch, BatchBuilder};
+use crate::log::names::{FileKind, FileName, Stage};
 use crate::log::{Checked, Recovery};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -62,8 +62,7 @@ fn records(log: &Log) -> Vec<(i64, String, Option<String>)> {
     let (mut seen, mut from) = (Vec::new(), log.start_offset());
     while from < log.end_offset() {
         let slice = log.read(from, i64::MAX, 1, true).unwrap();
-        let mut bytes = vec![0; slice.len];
-        slice.file.read_exact_at(&mut bytes, slice.position).unwrap();
+        let bytes = slice.read().unwrap();
         let (batch, _) = Batch::split(&bytes).unwrap();
         batch.check_crc().unwrap();
         for record in &batch.records().unwrap() {
@@ -266,6 +265,58 @@ fn a_flipped_bit_ends_the_round_and_is_told() {
     let job = log.compaction(log.plan_compaction(None, 1, NOW).unwrap());
     let error = job.run(&mut keys(), NOW, |_| ControlFlow::Continue(())).unwrap_err();
     assert!(error.to_string().ends_with("00000000000000000000.log, byte 0"));
+}
+
+/// The renames of an install, in their order.
+fn renames(dir: &Path, cleaned: &Cleaned) -> Vec<(PathBuf, PathBuf)> {
+    let mut all = Vec::new();
+    for group in &cleaned.groups {
+        let mut step = |offset, from, to| {
+            for kind in FileKind::OF_SEGMENT {
+                let name = |stage| FileName { offset, kind, stage }.in_dir(dir);
+                all.push((name(from), name(to)));
+            }
+        };
+        let first = group.sources[0].base_offset;
+        step(first, Stage::Cleaned, Stage::Swap);
+        for source in &group.sources {
+            step(source.base_offset, Stage::Live, Stage::Deleted);
+        }
+        step(first, Stage::Swap, Stage::Live);
+    }
+    all
+}
+
+#[test]
+fn a_crash_at_any_point_of_an_install_leaves_the_old_or_the_new() {
+    let mut crashes = 0;
+    for done in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path());
+        for at in 0..30 {
+            append(&mut log, &[(&format!("key {}", at % 4), Some(&format!("{at}")))], Compression::None);
+        }
+        log.roll(NOW).unwrap();
+        log.close().unwrap();
+        let before = records(&log);
+        let job = log.compaction(log.plan_compaction(None, 30, NOW).unwrap());
+        let cleaned = job.run(&mut keys(), NOW, |_| ControlFlow::Continue(())).unwrap().unwrap();
+        let renames = renames(dir.path(), &cleaned);
+        if done > renames.len() {
+            break;
+        }
+        for (from, to) in &renames[..done] {
+            let _ = std::fs::rename(from, to); // Not every kind of file is there.
+        }
+        drop(log);
+        let log = open(dir.path());
+        let after = records(&log);
+        assert!(after.iter().all(|it| before.contains(it)), "after {done} renames");
+        assert_eq!(state(&after), state(&before), "after {done} renames");
+        assert_eq!(log.end_offset(), 30);
+        crashes += 1;
+    }
+    assert!(crashes > 20);
 }
 
 /// Segments of 10 records and 100 bytes, each 1000 ms later than the one before.

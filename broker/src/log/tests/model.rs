@@ -14,7 +14,7 @@ enum Act {
     Retain,
     Flush,
     CloseAndOpen,
-    CrashAndOpen,
+    CrashAndOpen { cut: prop::sample::Index },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -26,7 +26,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Retain),
         1 => Just(Act::Flush),
         1 => Just(Act::CloseAndOpen),
-        1 => Just(Act::CrashAndOpen),
+        1 => any::<prop::sample::Index>().prop_map(|cut| Act::CrashAndOpen { cut }),
     ]
 }
 
@@ -96,13 +96,41 @@ impl Pair {
                 self.log.close().unwrap();
                 self.reopen(true);
             }
-            Act::CrashAndOpen => self.reopen(false),
+            Act::CrashAndOpen { cut } => {
+                self.cut_last_segment(cut);
+                self.reopen(false);
+            }
         }
-        self.model.batches.retain(|it| it.1 >= self.model.start);
     }
 
     fn within(&self, index: &prop::sample::Index) -> i64 {
         self.model.start + index.index((self.model.end - self.model.start + 1) as usize) as i64
+    }
+
+    /// The end of what was written last does not reach the disk.
+    fn cut_last_segment(&mut self, cut: &prop::sample::Index) {
+        let last = *self.log.segments().unwrap().last().unwrap();
+        let cut = cut.index(last.bytes as usize + 1) as u64;
+        let path = self.dir.path().join(format!("{:020}.log", last.base_offset));
+        std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(cut).unwrap();
+        let model = &mut self.model;
+        let (mut left, mut end) = (cut, last.base_offset);
+        model.batches.retain(|it| {
+            let bytes = batch(it.1 - it.0 + 1, it.2).len() as u64;
+            let kept = it.0 < last.base_offset || left >= bytes;
+            if it.0 >= last.base_offset {
+                left = if kept { left - bytes } else { 0 };
+                end = if kept { it.1 + 1 } else { end };
+            }
+            kept
+        });
+        if cut < last.bytes {
+            (model.end, self.epoch) = (end, self.epoch + 1);
+        }
+        if model.end < model.start {
+            model.batches.clear();
+            model.end = model.start;
+        }
     }
 
     fn reopen(&mut self, clean: bool) {
@@ -114,14 +142,15 @@ impl Pair {
     fn compare(&self) {
         let model = &self.model;
         assert_eq!((self.log.start_offset(), self.log.end_offset()), (model.start, model.end));
-        let expected: Vec<_> = model.batches.iter().map(|it| (it.0, it.1)).collect();
+        let readable = model.batches.iter().filter(|it| it.1 >= model.start);
+        let expected: Vec<_> = readable.clone().map(|it| (it.0, it.1)).collect();
         assert_eq!(batches(&self.log), expected);
-        let latest = model.batches.iter().map(|it| it.2).max().unwrap_or(NOW);
+        let latest = readable.clone().map(|it| it.2).max().unwrap_or(NOW);
         for timestamp in [NOW - 5, NOW, NOW + 3, latest, latest + 2] {
             let found = self.log.offset_for_timestamp(timestamp).unwrap().map(|it| it.offset);
             assert_eq!(found, model.offset_for(timestamp), "timestamp {timestamp}");
         }
-        for (epoch, next) in model.batches.iter().zip(model.batches.iter().skip(1)) {
+        for (epoch, next) in readable.clone().zip(readable.skip(1)) {
             if epoch.3 < next.3 {
                 assert_eq!(self.log.end_offset_for_epoch(epoch.3), Some((epoch.3, next.0)));
             }
