@@ -16,6 +16,7 @@
 //! | what does `min.insync.replicas` do? | [`config`] |
 
 pub mod api;
+mod broker;
 pub mod config;
 pub mod controller;
 pub mod group;
@@ -26,4 +27,6 @@ pub mod replica;
 mod topic_partition;
 pub mod wire;
 
+pub use broker::{Broker, BrokerError};
+pub use config::BrokerConfig;
 pub use topic_partition::{BrokerId, TopicPartition};

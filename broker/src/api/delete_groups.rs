@@ -8,7 +8,7 @@ use super::group_words::{code, name};
 use crate::group::GroupCoordinator;
 
 /// Answers when they are safely deleted.
-pub async fn handle(groups: &GroupCoordinator, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(super) async fn handle(groups: &GroupCoordinator, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
     let deletions = request.groups_names.iter().map(|group| async {
         let deleted = groups.delete(&name(&group.0)).await;
         DeletableGroupResult::default().with_group_id(group.clone()).with_error_code(code(&deleted))

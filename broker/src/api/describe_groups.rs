@@ -14,7 +14,7 @@ const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
 const NOT_ASKED: i32 = i32::MIN;
 
 /// Answers at once.
-pub fn handle(
+pub(super) fn handle(
     groups: &GroupCoordinator,
     request: &DescribeGroupsRequest,
     version: i16,

@@ -18,7 +18,7 @@ const BATCHED: i16 = 4;
 
 /// Answers a client that came in by `listener`. Until `__consumer_offsets` is there, and has leaders, nobody is
 /// available: whoever calls this has it created.
-pub fn handle(
+pub(super) fn handle(
     groups: &GroupCoordinator,
     image: &ClusterImage,
     listener: &str,

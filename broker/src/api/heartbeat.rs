@@ -6,7 +6,7 @@ use super::group_words::{code, name, name_or_none};
 use crate::group::{Caller, GroupCoordinator};
 
 /// Answers at once.
-pub fn handle(groups: &GroupCoordinator, request: &HeartbeatRequest) -> HeartbeatResponse {
+pub(super) fn handle(groups: &GroupCoordinator, request: &HeartbeatRequest) -> HeartbeatResponse {
     let caller = Caller {
         member_id: name(&request.member_id),
         instance_id: name_or_none(request.group_instance_id.as_ref()),

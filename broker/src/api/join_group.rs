@@ -14,7 +14,7 @@ use crate::group::{GroupCoordinator, Join, JoinRefused, Joined, JoinedMember, Pr
 /// Answers when the group's next generation begins, or when it is clear that this client is not to be in it.
 ///
 /// `client_id` stands in the request's head; `address` is the client's.
-pub async fn handle(
+pub(super) async fn handle(
     groups: &GroupCoordinator,
     client_id: Option<&str>,
     address: IpAddr,

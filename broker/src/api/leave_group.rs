@@ -10,7 +10,11 @@ use crate::group::{GroupCoordinator, Leaver};
 const BATCHED: i16 = 3;
 
 /// Answers at once.
-pub fn handle(groups: &GroupCoordinator, request: &LeaveGroupRequest, version: i16) -> LeaveGroupResponse {
+pub(super) fn handle(
+    groups: &GroupCoordinator,
+    request: &LeaveGroupRequest,
+    version: i16,
+) -> LeaveGroupResponse {
     let leavers = read(request, version);
     let left = groups.leave(&name(&request.group_id.0), &leavers);
     let answer = LeaveGroupResponse::default().with_error_code(code(&left));

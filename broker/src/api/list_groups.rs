@@ -9,7 +9,7 @@ use super::group_words::word;
 use crate::group::{GroupCoordinator, GroupState};
 
 /// Answers at once; while some groups are being loaded, with the others and a code on which clients ask again.
-pub fn handle(groups: &GroupCoordinator, request: &ListGroupsRequest) -> ListGroupsResponse {
+pub(super) fn handle(groups: &GroupCoordinator, request: &ListGroupsRequest) -> ListGroupsResponse {
     let filter = &request.states_filter;
     let is_wanted = |state: GroupState| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(state.name()))

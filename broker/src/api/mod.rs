@@ -1,17 +1,210 @@
 //! A file for each of Kafka's APIs: from the decoded request to its answer.
 
-pub mod delete_groups;
-pub mod describe_groups;
-pub mod find_coordinator;
-mod group_words;
-pub mod heartbeat;
-pub mod join_group;
-pub mod leave_group;
-pub mod list_groups;
-pub mod offset_commit;
-pub mod offset_delete;
-pub mod offset_fetch;
-pub mod sync_group;
-
+mod api_versions;
+mod delete_groups;
+mod delete_records;
+mod describe_cluster;
+mod describe_groups;
+mod fetch;
+mod find_coordinator;
 #[cfg(test)]
 mod group_tests;
+mod group_words;
+mod heartbeat;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod produce;
+mod sync_group;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::messages::{ApiKey, MetadataRequest};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
+use tracing::{debug, warn};
+
+use self::init_producer_id::ProducerIds;
+use crate::controller::Controller;
+use crate::group::GroupCoordinator;
+use crate::net::{Answer, Answering, Client};
+use crate::registry::Registry;
+use crate::replica::Replicas;
+use crate::topic_partition::BrokerId;
+use crate::wire::apis::CONTROLLED_SHUTDOWN;
+use crate::wire::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
+use crate::wire::{Head, Reply, Request, RequestError};
+
+/// In place of the operations a client may do, when it has not asked for them or nobody keeps it from any.
+const NOT_ASKED: i32 = i32::MIN;
+
+/// What answers are made from.
+pub struct Context {
+    settings: Settings,
+    registry: Registry,
+    replicas: Arc<Replicas>,
+    groups: GroupCoordinator,
+    controller: Controller,
+    producer_ids: ProducerIds,
+}
+
+/// What answers depend on besides the cluster's state.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Ourselves.
+    pub me: BrokerId,
+    /// The names of our listeners, in the order in which they are bound.
+    pub listeners: Vec<String>,
+    /// `fetch.max.bytes`.
+    pub fetch_bytes_max: usize,
+}
+
+impl Context {
+    /// What the answers of a broker are made from.
+    pub fn new(
+        settings: Settings,
+        registry: Registry,
+        replicas: Arc<Replicas>,
+        groups: GroupCoordinator,
+        controller: Controller,
+    ) -> Self {
+        Self { settings, registry, replicas, groups, controller, producer_ids: ProducerIds::default() }
+    }
+}
+
+impl Answering for Context {
+    async fn answer(&self, client: Client, frame: Bytes) -> Answer {
+        let answered = match Request::parse(frame) {
+            Ok(request) => self.dispatch(client, &request).await,
+            Err(RequestError::UnsupportedVersion(head)) if head.key == ApiKey::ApiVersions as i16 => {
+                return encoded_as(&head, &api_versions::unsupported(), 0);
+            }
+            Err(error) => Err(error),
+        };
+        answered.unwrap_or_else(|error| {
+            debug!(client = %client.address, error = &error as &dyn std::error::Error, "request refused");
+            Answer::Close
+        })
+    }
+}
+
+impl Context {
+    async fn dispatch(&self, client: Client, request: &Request) -> Result<Answer, RequestError> {
+        let head = &request.head;
+        let (version, groups) = (head.version, &self.groups);
+        let listener = self.settings.listeners.get(client.listener).map_or("", String::as_str);
+        if head.key == CONTROLLED_SHUTDOWN {
+            return self.controlled_shutdown(request).await;
+        }
+        let Ok(key) = ApiKey::try_from(head.key) else {
+            return Err(RequestError::UnknownApi(head.clone()));
+        };
+        Ok(match key {
+            ApiKey::Produce => produce::handle(self, head, request.body()?),
+            ApiKey::Fetch => Answer::Reply(fetch::handle(self, head, request.body()?).await),
+            ApiKey::ListOffsets => encoded(head, &list_offsets::handle(self, request.body()?, version)),
+            ApiKey::Metadata => self.metadata(head, listener, &request.body()?),
+            ApiKey::ApiVersions => encoded(head, &api_versions::handle()),
+            ApiKey::DeleteRecords => encoded(head, &delete_records::handle(self, request.body()?)),
+            ApiKey::InitProducerId => encoded(head, &init_producer_id::handle(self, request.body()?).await),
+            ApiKey::OffsetForLeaderEpoch => {
+                encoded(head, &offset_for_leader_epoch::handle(self, request.body()?))
+            }
+            ApiKey::FindCoordinator => {
+                let asked = request.body()?;
+                let image = self.registry.image();
+                encoded(head, &find_coordinator::handle(groups, &image, listener, &asked, version))
+            }
+            ApiKey::JoinGroup => {
+                let (client_id, address) = (head.client_id.as_deref(), client.address.ip());
+                let asked = request.body()?;
+                encoded(head, &join_group::handle(groups, client_id, address, &asked, version).await)
+            }
+            ApiKey::SyncGroup => {
+                let asked = request.body()?;
+                encoded(head, &sync_group::handle(groups, &asked, version).await)
+            }
+            ApiKey::Heartbeat => encoded(head, &heartbeat::handle(groups, &request.body()?)),
+            ApiKey::LeaveGroup => encoded(head, &leave_group::handle(groups, &request.body()?, version)),
+            ApiKey::OffsetCommit => {
+                let (asked, image) = (request.body()?, self.registry.image());
+                encoded(head, &offset_commit::handle(groups, &image, &asked, version).await)
+            }
+            ApiKey::OffsetFetch => encoded(head, &offset_fetch::handle(groups, &request.body()?, version)),
+            ApiKey::OffsetDelete => {
+                let (asked, image) = (request.body()?, self.registry.image());
+                encoded(head, &offset_delete::handle(groups, &image, &asked).await)
+            }
+            ApiKey::DescribeGroups => {
+                encoded(head, &describe_groups::handle(groups, &request.body()?, version))
+            }
+            ApiKey::ListGroups => encoded(head, &list_groups::handle(groups, &request.body()?)),
+            ApiKey::DeleteGroups => {
+                let asked = request.body()?;
+                encoded(head, &delete_groups::handle(groups, &asked).await)
+            }
+            ApiKey::DescribeCluster => {
+                let image = self.registry.image();
+                encoded(head, &describe_cluster::handle(&request.body()?, &image, listener))
+            }
+            _ => return Err(RequestError::UnknownApi(head.clone())),
+        })
+    }
+}
+
+impl Context {
+    fn metadata(&self, head: &Head, listener: &str, asked: &MetadataRequest) -> Answer {
+        let image = self.registry.image();
+        encoded(head, &metadata::handle(asked, head.version, &image, listener, &[]))
+    }
+
+    /// Another broker wants to leave.
+    async fn controlled_shutdown(&self, request: &Request) -> Result<Answer, RequestError> {
+        let head = &request.head;
+        let Some(asked) = ControlledShutdownRequest::decode(request.raw_body().clone()) else {
+            return Err(RequestError::Head { bytes: request.raw_body().len() });
+        };
+        let relieved = self.controller.controlled_shutdown(asked.broker, Some(asked.broker_epoch)).await;
+        let response = match relieved {
+            Ok(remaining) => ControlledShutdownResponse { error: 0, remaining },
+            Err(refusal) => ControlledShutdownResponse { error: refusal.code.code(), remaining: Vec::new() },
+        };
+        Ok(Answer::Reply(response.encode(head)))
+    }
+}
+
+/// `message` as the answer to `head`. What cannot be written down ends the connection.
+fn encoded<M: Encodable + HeaderVersion>(head: &Head, message: &M) -> Answer {
+    encoded_as(head, message, head.version)
+}
+
+fn encoded_as<M: Encodable + HeaderVersion>(head: &Head, message: &M, version: i16) -> Answer {
+    match Reply::encode_as(head, message, version) {
+        Ok(reply) => Answer::Reply(reply),
+        Err(error) => {
+            warn!(error = &error as &dyn std::error::Error, "an answer could not be written");
+            Answer::Close
+        }
+    }
+}
+
+/// The leader's epoch as a client knows it; clients of early versions, and those who have not heard, know none.
+fn epoch_asked(epoch: i32) -> Option<i32> {
+    Some(epoch).filter(|epoch| *epoch >= 0)
+}
+
+/// The topics that brokers keep for themselves.
+fn is_internal(topic: &str) -> bool {
+    matches!(topic, "__consumer_offsets" | "__transaction_state")
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}

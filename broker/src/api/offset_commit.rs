@@ -21,7 +21,7 @@ use crate::registry::ClusterImage;
 const LAST_WITH_RETENTION: i16 = 4;
 
 /// Answers when the offsets are safe. Those of partitions that `image` does not show are refused.
-pub async fn handle(
+pub(super) async fn handle(
     groups: &GroupCoordinator,
     image: &ClusterImage,
     request: &OffsetCommitRequest,

@@ -17,7 +17,7 @@ use crate::group::GroupCoordinator;
 use crate::registry::ClusterImage;
 
 /// Answers when they are safely forgotten. Partitions that `image` does not show are refused.
-pub async fn handle(
+pub(super) async fn handle(
     groups: &GroupCoordinator,
     image: &ClusterImage,
     request: &OffsetDeleteRequest,

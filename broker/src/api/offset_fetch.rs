@@ -22,7 +22,11 @@ const BATCHED: i16 = 8;
 const GROUP_ERROR: i16 = 2;
 
 /// Answers at once.
-pub fn handle(groups: &GroupCoordinator, request: &OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
+pub(super) fn handle(
+    groups: &GroupCoordinator,
+    request: &OffsetFetchRequest,
+    version: i16,
+) -> OffsetFetchResponse {
     if version >= BATCHED {
         let each = request.groups.iter().map(|group| {
             let topics = group.topics.as_ref();

@@ -7,7 +7,7 @@ use super::group_words::{copied, name, name_or_none, word_or_none};
 use crate::group::{GroupCoordinator, SyncRequest};
 
 /// Answers when the leader's assignment is safe.
-pub async fn handle(
+pub(super) async fn handle(
     groups: &GroupCoordinator,
     request: &SyncGroupRequest,
     version: i16,

@@ -57,13 +57,18 @@ pub struct BrokerConfig {
 }
 
 impl BrokerConfig {
-    /// Reads the file at `path`. Keys that nobody knows are warned of, as Kafka does.
+    /// Reads the file at `path`, as if `overrides` were its last lines. Keys that nobody knows are warned of, as Kafka
+    /// does.
     ///
     /// # Errors
     /// Names the file, and where there is one the line and the key.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let unreadable = |cause| ConfigError::Unreadable { path: path.into(), cause };
-        let text = std::fs::read(path).map_err(unreadable)?;
+        let mut text = std::fs::read(path).map_err(unreadable)?;
+        for line in overrides {
+            text.push(b'\n');
+            text.extend_from_slice(line.as_bytes());
+        }
         Self::parse(path, &text)
     }
 
@@ -277,7 +282,7 @@ mod tests {
     fn the_sample_is_a_configuration_without_unknown_keys() {
         let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/server.properties"));
         let text = std::fs::read_to_string(path).unwrap();
-        BrokerConfig::load(path).unwrap();
+        BrokerConfig::load(path, &[]).unwrap();
         // Every key that is shown with its default is one there is.
         let shown =
             text.lines().map(|line| line.strip_prefix('#').filter(|it| !it.starts_with(' ')).unwrap_or(line));

@@ -87,7 +87,7 @@ impl Listener {
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
-                _ = stopping.wait_for(|stop| *stop) => {
+                () = stopped(&mut stopping) => {
                     info!(listener = self.number, "listener closed");
                     return;
                 }
@@ -117,10 +117,15 @@ impl Listener {
             let _place = place;
             tokio::select! {
                 () = connection::serve(stream, client, &limits, &*answering) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
+                () = stopped(&mut stop) => {}
             }
         });
     }
+}
+
+/// Until it is so; also when nobody is left to say it.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {

@@ -19,8 +19,8 @@ pub struct Waiter {
 
 /// A place among those who wait; given up when dropped.
 #[derive(Debug)]
-pub struct Place<W: AsRef<Waiters>> {
-    waiters: W,
+pub struct Place {
+    waiters: Arc<Waiters>,
     notify: Arc<Notify>,
 }
 
@@ -45,10 +45,10 @@ impl Waiters {
 
 impl Waiter {
     /// Takes a place at `waiters`. What has changed before is not told: look after it was taken.
-    pub fn wait_at<W: AsRef<Waiters>>(&self, waiters: W) -> Place<W> {
+    pub fn wait_at(&self, waiters: &Arc<Waiters>) -> Place {
         let notify = Arc::clone(&self.notify);
-        waiters.as_ref().waiting.lock().push(Arc::clone(&notify));
-        Place { waiters, notify }
+        waiters.waiting.lock().push(Arc::clone(&notify));
+        Place { waiters: Arc::clone(waiters), notify }
     }
 
     /// Until something has changed at one of the places. Cancel-safe.
@@ -57,9 +57,9 @@ impl Waiter {
     }
 }
 
-impl<W: AsRef<Waiters>> Drop for Place<W> {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut waiting = self.waiters.as_ref().waiting.lock();
+        let mut waiting = self.waiters.waiting.lock();
         if let Some(at) = waiting.iter().position(|one| Arc::ptr_eq(one, &self.notify)) {
             waiting.swap_remove(at);
         }
@@ -70,23 +70,15 @@ impl<W: AsRef<Waiters>> Drop for Place<W> {
 mod tests {
     use super::*;
 
-    struct Partition(Waiters);
-
-    impl AsRef<Waiters> for Partition {
-        fn as_ref(&self) -> &Waiters {
-            &self.0
-        }
-    }
-
     #[tokio::test]
     async fn a_step_between_looking_and_waiting_is_not_missed() {
-        let partitions = [Arc::new(Partition(Waiters::default())), Arc::new(Partition(Waiters::default()))];
+        let partitions = [Arc::new(Waiters::default()), Arc::new(Waiters::default())];
         let waiter = Waiter::default();
-        let places: Vec<_> = partitions.iter().map(|partition| waiter.wait_at(&**partition)).collect();
-        partitions[1].0.wake();
+        let places: Vec<_> = partitions.iter().map(|partition| waiter.wait_at(partition)).collect();
+        partitions[1].wake();
         waiter.woken().await;
-        assert_eq!(partitions[0].0.len(), 1);
+        assert_eq!(partitions[0].len(), 1);
         drop(places);
-        assert!(partitions.iter().all(|partition| partition.0.is_empty()));
+        assert!(partitions.iter().all(|partition| partition.is_empty()));
     }
 }
