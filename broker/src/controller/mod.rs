@@ -22,7 +22,6 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::error::ResponseError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::decide::{Change, Election, decide, led_with_others, payload_of, reassigned, rebalance};
@@ -30,33 +29,12 @@ pub use self::leader::NotElected;
 use self::task::{Request, Task};
 pub use self::view::{Leaving, Policy, View};
 use crate::config::BrokerConfig;
+pub use crate::registry::Refusal;
 use crate::registry::Registry;
 use crate::topic_partition::{BrokerId, TopicPartition};
 
 /// How many requests may wait; further ones wait for room.
 const REQUESTS_MAX: usize = 64;
-
-/// Why the controller refused something, as clients are told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-#[doc(alias = "ApiError")]
-pub struct Refusal {
-    /// The error's code.
-    pub code: ResponseError,
-    /// For people.
-    pub message: String,
-}
-
-impl Refusal {
-    /// For reason `code`.
-    pub fn new(code: ResponseError, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-
-    fn not_controller() -> Self {
-        Self::new(ResponseError::NotController, "This is not the correct controller for this cluster.")
-    }
-}
 
 /// Each partition's own answer.
 pub type PartitionAnswers = BTreeMap<TopicPartition, Result<(), Refusal>>;
@@ -99,8 +77,8 @@ impl Controller {
     /// although it has other replicas: none of them is in sync.
     ///
     /// # Errors
-    /// [`ResponseError::NotController`], [`ResponseError::BrokerNotAvailable`], and
-    /// [`ResponseError::StaleBrokerEpoch`] when `broker_epoch`, if known, is of an earlier life.
+    /// [`NotController`](kafka_protocol::error::ResponseError::NotController), [`BrokerNotAvailable`](kafka_protocol::error::ResponseError::BrokerNotAvailable), and
+    /// [`StaleBrokerEpoch`](kafka_protocol::error::ResponseError::StaleBrokerEpoch) when `broker_epoch`, if known, is of an earlier life.
     pub async fn controlled_shutdown(
         &self,
         broker: BrokerId,
@@ -112,7 +90,7 @@ impl Controller {
     /// Elects leaders; all partitions there are if none are named.
     ///
     /// # Errors
-    /// [`ResponseError::NotController`]. Each partition has an answer of its own.
+    /// [`NotController`](kafka_protocol::error::ResponseError::NotController). Each partition has an answer of its own.
     pub async fn elect_leaders(
         &self,
         election: Election,
@@ -124,7 +102,7 @@ impl Controller {
     /// Moves partitions to other replicas, or, where `None` are named, gives up a move that is under way.
     ///
     /// # Errors
-    /// [`ResponseError::NotController`]. Each partition has an answer of its own.
+    /// [`NotController`](kafka_protocol::error::ResponseError::NotController). Each partition has an answer of its own.
     pub async fn alter_reassignments(
         &self,
         wanted: BTreeMap<TopicPartition, Option<Vec<BrokerId>>>,

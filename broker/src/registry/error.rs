@@ -1,6 +1,7 @@
 //! What can go wrong between us and the service.
 
 use client::SessionId;
+use kafka_protocol::error::ResponseError;
 
 use super::payload::Malformed;
 use crate::topic_partition::BrokerId;
@@ -48,4 +49,33 @@ pub enum IsrError {
     /// It could not be asked for, and was not written.
     #[error("the service: {0}")]
     Service(client::Error),
+}
+
+/// Why something that a client asked for is not done, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[doc(alias = "ApiError")]
+pub struct Refusal {
+    /// The error's code.
+    pub code: ResponseError,
+    /// For people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// For reason `code`.
+    pub fn new(code: ResponseError, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(crate) fn not_controller() -> Self {
+        Self::new(ResponseError::NotController, "This is not the correct controller for this cluster.")
+    }
+}
+
+impl From<client::Error> for Refusal {
+    /// Clients try again later: the service is out of reach, or the session had just expired.
+    fn from(error: client::Error) -> Self {
+        Self::new(ResponseError::RequestTimedOut, format!("the coordination service: {error}"))
+    }
 }

@@ -5,6 +5,7 @@
 //! tell of a change reads those znodes anew (`dirty`, `read`) and publishes the next [`ClusterImage`]. When the session
 //! expires it gets a new one, registers the broker again and reads everything anew.
 
+pub mod admin;
 pub(crate) mod clock;
 pub(crate) mod config_notes;
 mod dirty;
@@ -30,7 +31,7 @@ use futures::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::error::{IsrError, RegistryError};
+pub use self::error::{IsrError, Refusal, RegistryError};
 pub use self::image::ClusterImage;
 use self::image::PartitionState;
 use self::isr::IsrNotes;
