@@ -325,6 +325,9 @@ fn check_bounds(key: &Key, number: i64) -> Result<(), String> {
         Valid::Between(low, high) if !(low..=high).contains(&number) => {
             Err(format!("is not between {low} and {high}"))
         }
+        Valid::UptoOrDefault(high) if number != -1 && !(1..=high).contains(&number) => {
+            Err(format!("is neither between 1 and {high} nor -1"))
+        }
         _ => Ok(()),
     }
 }

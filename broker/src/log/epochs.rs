@@ -76,6 +76,9 @@ impl Epochs {
 
     /// The latest epoch not after `epoch`, and the offset where it ends; `None` where nothing is known of it.
     pub(super) fn end_of(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
+        if epoch < 0 {
+            return None;
+        }
         let after = self.entries.partition_point(|entry| entry.0 <= epoch);
         let found = after.checked_sub(1).and_then(|at| self.entries.get(at));
         match (found, self.entries.get(after)) {
@@ -129,6 +132,7 @@ mod tests {
         assert_eq!(epochs.end_of(2, 25), Some((1, 10)));
         assert_eq!(epochs.end_of(0, 25), Some((0, 5)));
         assert_eq!(epochs.end_of(5, 25), None);
+        assert_eq!(epochs.end_of(-1, 25), None);
         assert_eq!((epochs.epoch_at(4), epochs.epoch_at(12)), (None, Some(3)));
     }
 

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::names::{FileKind, FileName};
 use super::producers::Producers;
 use super::scan::{Scan, ScanError};
-use super::segment::Segment;
+use super::segment::{Recovered, Segment};
 use super::{Discarded, Log, dir, leftovers};
 use crate::config::topic::TopicConfig;
 
@@ -121,7 +121,7 @@ impl Opening {
         let mut last = self.segments.pop().expect("one is there or has just begun");
         self.end_offset = match last.next_offset() {
             Ok(offset) => offset,
-            Err(ScanError::Flaw(..)) => self.recover(&mut last)?.0,
+            Err(ScanError::Flaw(..)) => self.recover(&mut last)?.next_offset,
             Err(error) => return Err(last.unreadable(error)),
         };
         self.segments.push(last);
@@ -142,10 +142,7 @@ impl Opening {
             self.check_synced(at)?;
         }
         for at in first..self.segments.len() {
-            let mut segment = self.segments.remove(at);
-            let recovered = self.recover(&mut segment);
-            self.segments.insert(at, segment);
-            if recovered?.1 > 0 {
+            if self.recover_at(at)? > 0 {
                 return self.discard_from(at + 1);
             }
         }
@@ -158,18 +155,20 @@ impl Opening {
         let segment = &mut self.segments[at];
         match segment.next_offset() {
             Ok(_) => Ok(()),
-            Err(ScanError::Io(error)) => Err(segment.unreadable(ScanError::Io(error))),
-            Err(ScanError::Flaw(..)) => {
-                let mut segment = self.segments.remove(at);
-                let recovered = self.recover(&mut segment);
-                self.segments.insert(at, segment);
-                recovered.map(drop)
-            }
+            Err(ScanError::Flaw(..)) => self.recover_at(at).map(drop),
+            Err(error) => Err(segment.unreadable(error)),
         }
     }
 
-    /// The offset after the segment's last good batch, and how many bytes were cut.
-    fn recover(&mut self, segment: &mut Segment) -> Result<(i64, u64), Error> {
+    /// Recovers a segment; returns how many bytes were cut.
+    fn recover_at(&mut self, at: usize) -> Result<u64, Error> {
+        let mut segment = self.segments.remove(at);
+        let recovered = self.recover(&mut segment);
+        self.segments.insert(at, segment);
+        recovered.map(|it| it.cut)
+    }
+
+    fn recover(&mut self, segment: &mut Segment) -> Result<Recovered, Error> {
         let mut epochs = Vec::new();
         let recovered = segment.recover(&self.config, |head| {
             if epochs.last().is_none_or(|&(epoch, _)| epoch < head.leader_epoch) {
@@ -185,7 +184,7 @@ impl Opening {
             let (cut, end) = (recovered.cut, recovered.next_offset);
             tracing::warn!(segment = %segment.path().display(), cut, end, "cut at the first batch that is not good");
         }
-        Ok((recovered.next_offset, recovered.cut))
+        Ok(recovered)
     }
 
     fn discard_from(&mut self, at: usize) -> Result<(), Error> {

@@ -410,6 +410,12 @@ impl Segment {
         self.times.move_to(dir, self.stage);
     }
 
+    /// From now on every write fails.
+    #[cfg(test)]
+    pub(super) fn break_writes(&mut self) {
+        self.file = Arc::new(File::open(self.path()).unwrap());
+    }
+
     pub(super) fn unreadable(&self, error: ScanError) -> Error {
         error.into_error(&self.path())
     }

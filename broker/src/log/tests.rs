@@ -277,6 +277,35 @@ fn a_deleted_log_is_renamed_and_takes_nothing_more() {
 }
 
 #[test]
+fn after_a_failed_write_a_log_takes_nothing_more_and_what_was_there_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), config());
+    append(&mut log, &batch(2, NOW), 0);
+    log.active_mut().break_writes();
+    let bytes = batch(1, NOW);
+    let checked = Checked::new(&bytes, &config(), NOW).unwrap();
+    let error = log.append_as_leader(&checked, 0, NOW).unwrap_err();
+    assert!(matches!(error, AppendError::Disk(Error::Io { action: "write", .. })));
+    let error = log.append_as_leader(&checked, 0, NOW).unwrap_err();
+    assert!(matches!(error, AppendError::Disk(Error::Failed { .. })));
+    assert!(log.flush().is_err() && log.close().is_err());
+    assert_eq!((log.end_offset(), batches(&log)), (2, vec![(0, 1)]));
+}
+
+#[test]
+fn blocks_that_were_allocated_ahead_do_not_count_and_are_given_back() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), TopicConfig { preallocate: true, segment_bytes: 1 << 20, ..config() });
+    append(&mut log, &batch(1, NOW), 0);
+    let file = || std::fs::metadata(dir.path().join("00000000000000000000.log")).unwrap();
+    assert_eq!(file().len(), batch(1, NOW).len() as u64);
+    assert!(file().blocks() * 512 >= 1 << 20);
+    log.roll(NOW).unwrap();
+    assert!(file().blocks() * 512 < 1 << 16);
+}
+
+#[test]
 fn after_so_many_records_or_so_long_the_log_is_synced() {
     let dir = tempfile::tempdir().unwrap();
     let interval = Some(Duration::from_millis(100));

@@ -22,6 +22,8 @@ pub enum Valid {
     AtLeast(i64),
     /// Numbers between these two, which are among them.
     Between(i64, i64),
+    /// Numbers from 1 up to this one, or -1.
+    UptoOrDefault(i64),
     /// One of these words; of a list, each of its elements.
     Words(&'static [&'static str]),
 }
@@ -82,14 +84,14 @@ macro_rules! keys {
     };
 }
 
-use Valid::{Any, AtLeast, Between, Words};
+use Valid::{Any, AtLeast, Between, UptoOrDefault, Words};
 
 const CODECS: Valid = Words(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]);
 
 keys! {
     "cleanup.policy" List = "delete", Words(&["compact", "delete"]), ["log.cleanup.policy" Same];
         "What happens to old segments: `delete` drops them by time and size, `compact` keeps the newest value of each key. Both may be given.";
-    "compression.gzip.level" Int = "-1", Between(-1, 9), ["compression.gzip.level" Same];
+    "compression.gzip.level" Int = "-1", UptoOrDefault(9), ["compression.gzip.level" Same];
         "The level where `compression.type` is gzip.";
     "compression.lz4.level" Int = "9", Between(1, 17), ["compression.lz4.level" Same];
         "The level where `compression.type` is lz4.";

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const CLEAN: Recovery = Recovery { clean: true, recovery_point: 0, start_offset: 0 };
@@ -174,4 +176,59 @@ fn the_topics_id_is_read_and_a_broken_one_is_told() {
     fs::write(dir.path().join("partition.metadata"), "version: 0\n").unwrap();
     let error = Log::open(dir.path(), Arc::new(config()), CLEAN, NOW).unwrap_err();
     assert!(error.to_string().ends_with("partition.metadata: has no topic_id"));
+}
+
+/// A file of the partition, and what becomes of it.
+fn damage() -> impl Strategy<Value = (prop::sample::Index, prop::sample::Index, Option<u8>)> {
+    any::<(prop::sample::Index, prop::sample::Index, Option<u8>)>()
+}
+
+fn do_damage(dir: &Path, which: &[&str], damage: &(prop::sample::Index, prop::sample::Index, Option<u8>)) {
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|it| which.iter().any(|which| it == *which)));
+    paths.sort();
+    let path = damage.0.get(&paths);
+    let mut bytes = fs::read(path).unwrap();
+    if !bytes.is_empty() {
+        let at = damage.1.index(bytes.len());
+        match damage.2 {
+            Some(byte) => bytes[at] = byte,
+            None => bytes.truncate(at),
+        }
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn nothing_in_indexes_and_snapshots_costs_a_record_when_a_log_is_recovered(
+        damages in proptest::collection::vec(damage(), 1..4)
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = closed(dir.path());
+        for damage in &damages {
+            do_damage(dir.path(), &["index", "timeindex", "snapshot"], damage);
+        }
+        let log = reopen(dir.path(), config, Recovery::default());
+        prop_assert_eq!(batches(&log), ALL);
+        prop_assert_eq!(log.offset_for_timestamp(NOW + 3).unwrap().map(|it| it.offset), Some(5));
+    }
+
+    #[test]
+    fn nothing_on_disk_makes_a_log_panic(clean in any::<bool>(), damages in proptest::collection::vec(damage(), 1..4)) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = closed(dir.path());
+        for damage in &damages {
+            do_damage(dir.path(), &["index", "timeindex", "snapshot", "log"], damage);
+        }
+        let recovery = Recovery { clean, recovery_point: 4, start_offset: 0 };
+        if let Ok(log) = Log::open(dir.path(), Arc::new(config), recovery, NOW) {
+            for offset in 0..12 {
+                let _ = log.read(offset, i64::MAX, 300, true).map(|slice| slice.read());
+                let _ = log.offset_for_timestamp(NOW + offset);
+            }
+        }
+    }
 }
