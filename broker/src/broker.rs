@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::api::{Context, Settings};
+use crate::api::Context;
 use crate::config::BrokerConfig;
 use crate::controller::Controller;
 use crate::group::{GroupCoordinator, GroupLimits};
@@ -112,7 +112,8 @@ impl Broker {
 
         let (stop, stopping) = watch::channel(false);
         let context = Context::new(
-            settings(me, &config),
+            me,
+            Arc::clone(&config),
             registry.clone(),
             Arc::clone(&replicas),
             groups.clone(),
@@ -284,14 +285,6 @@ async fn follow_groups(groups: GroupCoordinator, registry: Registry, me: BrokerI
         if images.changed().await.is_err() {
             return;
         }
-    }
-}
-
-fn settings(me: BrokerId, config: &BrokerConfig) -> Settings {
-    Settings {
-        me,
-        listeners: config.listeners.bound.iter().map(|endpoint| endpoint.listener.clone()).collect(),
-        fetch_bytes_max: config.network.fetch_bytes_max,
     }
 }
 

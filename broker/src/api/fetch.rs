@@ -58,7 +58,7 @@ impl<'a> Fetch<'a> {
         });
         let follower = Some(*request.replica_id).filter(|id| *id >= 0);
         // Followers say what they can take; clients are held to what we like to give.
-        let ours = if follower.is_some() { usize::MAX } else { context.settings.fetch_bytes_max };
+        let ours = if follower.is_some() { usize::MAX } else { context.config.network.fetch_bytes_max };
         let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(ours);
         Self { request, follower, bytes_max, partitions: partitions.collect() }
     }

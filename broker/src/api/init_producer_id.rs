@@ -41,7 +41,7 @@ pub(super) async fn handle(context: &Context, request: InitProducerIdRequest) ->
         // There are no transactions: a refusal that no client retries.
         return response.with_error_code(ResponseError::TransactionalIdAuthorizationFailed.code());
     }
-    match context.producer_ids.next(&context.registry, context.settings.me).await {
+    match context.producer_ids.next(&context.registry, context.me).await {
         Ok(id) => response.with_producer_id(id.into()).with_producer_epoch(0),
         Err(error) => response.with_error_code(error.code()),
     }

@@ -4,6 +4,7 @@ mod api_versions;
 mod delete_groups;
 mod delete_records;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod fetch;
 mod find_coordinator;
@@ -32,6 +33,7 @@ use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 use tracing::{debug, warn};
 
 use self::init_producer_id::ProducerIds;
+use crate::config::BrokerConfig;
 use crate::controller::Controller;
 use crate::group::GroupCoordinator;
 use crate::net::{Answer, Answering, Client};
@@ -47,7 +49,8 @@ const NOT_ASKED: i32 = i32::MIN;
 
 /// What answers are made from.
 pub struct Context {
-    settings: Settings,
+    me: BrokerId,
+    config: Arc<BrokerConfig>,
     registry: Registry,
     replicas: Arc<Replicas>,
     groups: GroupCoordinator,
@@ -55,27 +58,17 @@ pub struct Context {
     producer_ids: ProducerIds,
 }
 
-/// What answers depend on besides the cluster's state.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Ourselves.
-    pub me: BrokerId,
-    /// The names of our listeners, in the order in which they are bound.
-    pub listeners: Vec<String>,
-    /// `fetch.max.bytes`.
-    pub fetch_bytes_max: usize,
-}
-
 impl Context {
     /// What the answers of a broker are made from.
     pub fn new(
-        settings: Settings,
+        me: BrokerId,
+        config: Arc<BrokerConfig>,
         registry: Registry,
         replicas: Arc<Replicas>,
         groups: GroupCoordinator,
         controller: Controller,
     ) -> Self {
-        Self { settings, registry, replicas, groups, controller, producer_ids: ProducerIds::default() }
+        Self { me, config, registry, replicas, groups, controller, producer_ids: ProducerIds::default() }
     }
 }
 
@@ -99,7 +92,7 @@ impl Context {
     async fn dispatch(&self, client: Client, request: &Request) -> Result<Answer, RequestError> {
         let head = &request.head;
         let (version, groups) = (head.version, &self.groups);
-        let listener = self.settings.listeners.get(client.listener).map_or("", String::as_str);
+        let listener = self.config.listeners.bound.get(client.listener).map_or("", |bound| &bound.listener);
         if head.key == CONTROLLED_SHUTDOWN {
             return self.controlled_shutdown(request).await;
         }
@@ -142,6 +135,7 @@ impl Context {
                 let (asked, image) = (request.body()?, self.registry.image());
                 encoded(head, &offset_delete::handle(groups, &image, &asked).await)
             }
+            ApiKey::DescribeConfigs => encoded(head, &describe_configs::handle(self, &request.body()?)),
             ApiKey::DescribeGroups => {
                 encoded(head, &describe_groups::handle(groups, &request.body()?, version))
             }
