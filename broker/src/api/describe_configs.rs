@@ -11,7 +11,7 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, text};
-use crate::config::topic::{Described, Layers, Source, TopicConfig, TopicConfigError};
+use crate::config::topic::{Described, Source, TopicConfigError};
 use crate::registry::ClusterImage;
 use crate::registry::paths::DEFAULT_ENTITY;
 use crate::topic_partition::BrokerId;
@@ -64,14 +64,7 @@ fn topic(
         return Err(Refused { error: ResponseError::UnknownTopicOrPartition, message });
     }
     let own = image.topic_config(name);
-    let me = context.me.to_string();
-    let layers = Layers {
-        topic: Some(&own),
-        broker: image.broker_configs.get(&*me).map(|config| &**config),
-        all_brokers: image.broker_configs.get(DEFAULT_ENTITY).map(|config| &**config),
-        file: Some(&context.config.raw),
-    };
-    Ok(TopicConfig::describe(layers)?.iter().map(of_topic).collect())
+    Ok(context.describe_topic(image, &own)?.iter().map(of_topic).collect())
 }
 
 fn of_topic(described: &Described) -> DescribeConfigsResourceResult {

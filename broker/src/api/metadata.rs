@@ -1,5 +1,6 @@
 //! Who is in the cluster, what topics there are, who leads each partition. Kafka's `Metadata`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
@@ -13,6 +14,17 @@ use kafka_protocol::protocol::StrBytes;
 use super::{NOT_ASKED, is_internal, text};
 use crate::registry::image::{ClusterImage, Partition, Topic};
 use crate::topic_partition::BrokerId;
+
+/// The topics that `request` names and that do not exist, if it wants them created.
+pub(super) fn to_create(request: &MetadataRequest, version: i16, image: &ClusterImage) -> Vec<Arc<str>> {
+    if version >= 4 && !request.allow_auto_topic_creation {
+        return Vec::new();
+    }
+    let named = request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref());
+    let missing: BTreeSet<&str> =
+        named.map(|name| &***name).filter(|name| image.topic(name).is_none()).collect();
+    missing.into_iter().map(Arc::from).collect()
+}
 
 /// What `image` shows to a client that came in by `listener`. `refused` are topics that could not be created.
 pub(super) fn handle(
@@ -196,6 +208,15 @@ mod tests {
         assert_eq!(handle(&none, 0, &image(), "PLAINTEXT", &[]).topics.len(), 1);
         assert_eq!(handle(&none, 1, &image(), "PLAINTEXT", &[]).topics.len(), 0);
         assert_eq!(handle(&none.with_topics(None), 1, &image(), "PLAINTEXT", &[]).topics.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_topic_is_created_only_if_the_client_allows_it() {
+        let request = naming("bills");
+        assert_eq!(to_create(&request.clone().with_allow_auto_topic_creation(false), 4, &image()).len(), 0);
+        assert_eq!(to_create(&request, 4, &image()), ["bills".into()]);
+        assert_eq!(to_create(&naming("orders"), 4, &image()).len(), 0);
+        assert_eq!(handle(&request, 4, &image(), "PLAINTEXT", &[]).topics[0].error_code, 3);
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! A file for each of Kafka's APIs: from the decoded request to its answer.
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
+mod create_topics;
 mod delete_groups;
 mod delete_records;
+mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 #[cfg(test)]
@@ -23,9 +29,11 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod reassignments;
 mod sync_group;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, MetadataRequest};
@@ -34,10 +42,14 @@ use tracing::{debug, warn};
 
 use self::init_producer_id::ProducerIds;
 use crate::config::BrokerConfig;
+use crate::config::topic::{Described, Layers, TopicConfig, TopicConfigError};
 use crate::controller::Controller;
 use crate::group::GroupCoordinator;
 use crate::net::{Answer, Answering, Client};
-use crate::registry::Registry;
+use crate::registry::admin::{Admin, is_internal};
+use crate::registry::image::Overrides;
+use crate::registry::paths::DEFAULT_ENTITY;
+use crate::registry::{ClusterImage, Registry};
 use crate::replica::Replicas;
 use crate::topic_partition::BrokerId;
 use crate::wire::apis::CONTROLLED_SHUTDOWN;
@@ -55,6 +67,7 @@ pub struct Context {
     replicas: Arc<Replicas>,
     groups: GroupCoordinator,
     controller: Controller,
+    admin: Admin,
     producer_ids: ProducerIds,
 }
 
@@ -68,7 +81,17 @@ impl Context {
         groups: GroupCoordinator,
         controller: Controller,
     ) -> Self {
-        Self { me, config, registry, replicas, groups, controller, producer_ids: ProducerIds::default() }
+        let admin = Admin::new(registry.clone(), me, Arc::clone(&config));
+        Self {
+            me,
+            config,
+            registry,
+            admin,
+            replicas,
+            groups,
+            controller,
+            producer_ids: ProducerIds::default(),
+        }
     }
 }
 
@@ -103,7 +126,10 @@ impl Context {
             ApiKey::Produce => produce::handle(self, head, request.body()?),
             ApiKey::Fetch => Answer::Reply(fetch::handle(self, head, request.body()?).await),
             ApiKey::ListOffsets => encoded(head, &list_offsets::handle(self, request.body()?, version)),
-            ApiKey::Metadata => self.metadata(head, listener, &request.body()?),
+            ApiKey::Metadata => {
+                let asked = request.body()?;
+                self.metadata(head, listener, &asked).await
+            }
             ApiKey::ApiVersions => encoded(head, &api_versions::handle()),
             ApiKey::DeleteRecords => encoded(head, &delete_records::handle(self, request.body()?)),
             ApiKey::InitProducerId => encoded(head, &init_producer_id::handle(self, request.body()?).await),
@@ -112,6 +138,7 @@ impl Context {
             }
             ApiKey::FindCoordinator => {
                 let asked = request.body()?;
+                create_topics::have_offsets_topic(self).await;
                 let image = self.registry.image();
                 encoded(head, &find_coordinator::handle(groups, &image, listener, &asked, version))
             }
@@ -135,6 +162,38 @@ impl Context {
                 let (asked, image) = (request.body()?, self.registry.image());
                 encoded(head, &offset_delete::handle(groups, &image, &asked).await)
             }
+            ApiKey::CreateTopics => {
+                let asked = request.body()?;
+                encoded(head, &create_topics::handle(self, &asked, version).await)
+            }
+            ApiKey::DeleteTopics => {
+                let asked = request.body()?;
+                encoded(head, &delete_topics::handle(self, asked, version).await)
+            }
+            ApiKey::CreatePartitions => {
+                let asked = request.body()?;
+                encoded(head, &create_partitions::handle(self, &asked).await)
+            }
+            ApiKey::AlterConfigs => {
+                let asked = request.body()?;
+                encoded(head, &alter_configs::whole(self, &asked).await)
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                let asked = request.body()?;
+                encoded(head, &alter_configs::part(self, &asked).await)
+            }
+            ApiKey::AlterPartitionReassignments => {
+                let asked = request.body()?;
+                encoded(head, &reassignments::alter(self, &asked).await)
+            }
+            ApiKey::ListPartitionReassignments => encoded(head, &reassignments::list(self, &request.body()?)),
+            ApiKey::ElectLeaders => {
+                let asked = request.body()?;
+                encoded(head, &elect_leaders::handle(self, &asked, version).await)
+            }
+            ApiKey::DescribeLogDirs => {
+                encoded(head, &describe_log_dirs::handle(self, &request.body()?, version))
+            }
             ApiKey::DescribeConfigs => encoded(head, &describe_configs::handle(self, &request.body()?)),
             ApiKey::DescribeGroups => {
                 encoded(head, &describe_groups::handle(groups, &request.body()?, version))
@@ -154,9 +213,30 @@ impl Context {
 }
 
 impl Context {
-    fn metadata(&self, head: &Head, listener: &str, asked: &MetadataRequest) -> Answer {
+    async fn metadata(&self, head: &Head, listener: &str, asked: &MetadataRequest) -> Answer {
+        let missing = metadata::to_create(asked, head.version, &self.registry.image());
+        let refused = if self.config.topics.auto_create && !missing.is_empty() {
+            create_topics::auto_create(self, missing).await
+        } else {
+            Vec::new()
+        };
         let image = self.registry.image();
-        encoded(head, &metadata::handle(asked, head.version, &image, listener, &[]))
+        encoded(head, &metadata::handle(asked, head.version, &image, listener, &refused))
+    }
+
+    /// What a topic with settings of its `own` is configured with, and where each value is from.
+    fn describe_topic(
+        &self,
+        image: &ClusterImage,
+        own: &Overrides,
+    ) -> Result<Vec<Described>, TopicConfigError> {
+        let of = |entity: &str| image.broker_configs.get(entity).map(|config| &**config);
+        TopicConfig::describe(Layers {
+            topic: Some(own),
+            broker: of(&self.me.to_string()),
+            all_brokers: of(DEFAULT_ENTITY),
+            file: Some(&self.config.raw),
+        })
     }
 
     /// Another broker wants to leave.
@@ -194,9 +274,9 @@ fn epoch_asked(epoch: i32) -> Option<i32> {
     Some(epoch).filter(|epoch| *epoch >= 0)
 }
 
-/// The topics that brokers keep for themselves.
-fn is_internal(topic: &str) -> bool {
-    matches!(topic, "__consumer_offsets" | "__transaction_state")
+/// What a client is ready to wait.
+fn millis(timeout_ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0))
 }
 
 fn text(text: &str) -> StrBytes {

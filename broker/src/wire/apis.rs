@@ -278,7 +278,6 @@ static APIS: &[Api] = &[
         &[all(Text), all(List(&[all(Text), all(List(&[all(Fixed(4))]))]))],
     ),
     api(ApiKey::DescribeCluster, 0..=1, 0, &[all(Fixed(1)), since(1, Fixed(1))]),
-    api(ApiKey::DescribeProducers, 0..=0, 0, &[all(List(TOPIC_NUMBERS))]),
 ];
 
 #[cfg(test)]
