@@ -64,7 +64,8 @@ configure() {
 }
 
 start() {
-    local home="$dir/broker-$1"
+    local home="$dir/broker-$1" broker
+    broker="$(program zkbroker)"
     if is_running "$1"; then
         echo "broker $1: already running as process $(cat "$(pid_file "$1")")"
         return
@@ -92,7 +93,7 @@ stop() {
 
 # What the shell prints of $@, without what it says of its connection.
 ask() {
-    "$cli" -server "$(zookeeper)" "$@" 2>/dev/null || true
+    "$(program zkcli)" -server "$(zookeeper)" "$@" 2>/dev/null || true
 }
 
 status() {
@@ -141,8 +142,6 @@ bootstrap() { seq "$count" | while read -r id; do echo "$host:$(broker_port "$id
 
 one="${2:-}"
 [[ -z "$one" || "$one" =~ ^[0-9]+$ ]] || usage
-broker="$(program zkbroker)"
-cli="$(program zkcli)"
 case "${1:-}${one:+ N}" in
     start) start_all ;;
     "start N") start "$one" ;;

@@ -22,8 +22,8 @@ use crate::group::shard::{Receipt, Shard, ShardLoad, ShardOutputs, ShardWrite};
 /// Groups' writes go into one batch up to this size; a larger one goes alone, to fail alone if it is too large.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
-/// How long a partition that cannot be read is left alone.
-const LOAD_RETRY: Duration = Duration::from_millis(100);
+/// How long a partition that cannot be read or written is left alone.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// A partition of which this broker is the coordinator.
 pub(super) struct Served {
@@ -154,7 +154,7 @@ impl Served {
                 Ok(loaded) => break loaded,
                 Err(error) => tracing::debug!(partition = self.partition, %error, "groups not loaded yet"),
             }
-            time::sleep(LOAD_RETRY).await;
+            time::sleep(RETRY).await;
         };
         let unread = loaded.unread();
         let mut out = ShardOutputs::default();
@@ -216,14 +216,31 @@ impl Served {
         if writes.is_empty() {
             return None;
         }
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let records = writes.iter().flat_map(|write| &write.records);
-        let batch = batch_of(records, epoch, clock.now().wall_ms);
-        let receipts = writes.into_iter().map(|write| write.receipt).collect();
-        let Ok(batch) = batch else { return Some((receipts, Err(ResponseError::RecordListTooLarge))) };
-        let append = (log.append)(self.partition, epoch, batch);
+        let append = self.append(log, &writes, clock);
         let fate = time::timeout(commit_timeout, append).await;
+        let receipts = writes.into_iter().map(|write| write.receipt).collect();
         Some((receipts, fate.unwrap_or(Err(ResponseError::RequestTimedOut))))
+    }
+
+    /// Appends, again and again while the replica does not know the epoch in which it leads, or knows a newer one than
+    /// we do. Whoever has really lost the partition [ends](Self::end) meanwhile. What was appended twice says the same
+    /// twice.
+    async fn append(
+        &self,
+        log: &OffsetsLog,
+        writes: &[ShardWrite],
+        clock: Clock,
+    ) -> Result<(), ResponseError> {
+        loop {
+            let epoch = self.epoch.load(Ordering::Acquire);
+            let records = writes.iter().flat_map(|write| &write.records);
+            let batch = batch_of(records, epoch, clock.now().wall_ms)
+                .map_err(|_| ResponseError::RecordListTooLarge)?;
+            match (log.append)(self.partition, epoch, batch).await {
+                Err(ResponseError::NotLeaderOrFollower) => time::sleep(RETRY).await,
+                fate => return fate,
+            }
+        }
     }
 
     async fn tick_all(&self, clock: Clock) {

@@ -188,6 +188,21 @@ async fn what_cannot_be_appended_is_an_error_that_clients_act_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_has_not_heard_yet_that_it_leads_is_waited_for() {
+    let log = TestLog::new();
+    let groups = serving(&log).await;
+    *log.fails_with.lock() = Some(ResponseError::NotLeaderOrFollower);
+    let answer = tokio::spawn({
+        let groups = groups.clone();
+        async move { groups.commit(&group(), commit(5)).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!answer.is_finished());
+    *log.fails_with.lock() = None;
+    assert_eq!(answer.await.expect("no panic"), Ok(vec![(orders(), Ok(()))]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_coordinator_goes_on_from_the_log() {
     let log = TestLog::new();
     let before = serving(&log).await;
