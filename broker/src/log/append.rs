@@ -166,9 +166,7 @@ impl Log {
     /// Appends the batches of `run`, whose bytes are `parts`, to the last segment.
     fn write(&mut self, run: Run, parts: [&[u8]; 2]) -> Result<(), Error> {
         let done = self.write_and_note(run, parts);
-        if matches!(&done, Err(error) if !matches!(error, Error::Full { .. })) {
-            self.failed = true;
-        }
+        self.failed |= done.as_ref().is_err_and(|error| !error.is_full());
         done
     }
 
@@ -211,18 +209,17 @@ impl Log {
 
     pub(super) fn roll_to(&mut self, base_offset: i64, now_ms: i64) -> Result<(), Error> {
         let rolled = self.try_roll_to(base_offset, now_ms);
-        self.failed |= rolled.is_err();
+        self.failed |= rolled.as_ref().is_err_and(|error| !error.is_full());
         rolled
     }
 
+    /// What is done before a step for which there is no room is done again when there is.
     fn try_roll_to(&mut self, base_offset: i64, now_ms: i64) -> Result<(), Error> {
-        if self.active().size() == 0 {
-            if self.active().base_offset() == base_offset {
-                return Ok(());
-            }
-            Discarded(self.active().mark_deleted()?).remove()?;
-            self.segments.pop();
-        } else {
+        let is_empty = self.active().size() == 0;
+        if is_empty && self.active().base_offset() == base_offset {
+            return Ok(());
+        }
+        if !is_empty {
             self.active_mut().close_indexes()?;
             if self.config.preallocate {
                 self.active().release_unused()?;
@@ -232,7 +229,12 @@ impl Log {
         }
         self.producers.advance_end(base_offset);
         self.producers.take_snapshot()?;
-        self.segments.push(Segment::create(&self.dir, base_offset, &self.config, now_ms)?);
+        let segment = Segment::create(&self.dir, base_offset, &self.config, now_ms)?;
+        if is_empty {
+            Discarded(self.active().mark_deleted()?).remove()?;
+            self.segments.pop();
+        }
+        self.segments.push(segment);
         Ok(())
     }
 }

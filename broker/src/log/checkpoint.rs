@@ -122,7 +122,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
 
 /// After it, names in the directory are as they are now even if the machine stops.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", dir))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::sync(dir))
 }
 
 #[cfg(test)]

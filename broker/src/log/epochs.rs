@@ -14,6 +14,8 @@ const FILE_NAME: &str = "leader-epoch-checkpoint";
 pub(super) struct Epochs {
     path: PathBuf,
     entries: Vec<(i32, i64)>,
+    /// Whether the file has something else, for lack of room.
+    unwritten: bool,
 }
 
 impl Epochs {
@@ -28,7 +30,7 @@ impl Epochs {
             entries.push(entry.ok_or_else(|| Error::corrupt(&path, format!("line '{line}'")))?);
         }
         match entries.is_sorted_by(|a: &(i32, i64), b| a.0 < b.0 && a.1 <= b.1) {
-            true => Ok(Self { path, entries }),
+            true => Ok(Self { path, entries, unwritten: false }),
             false => Err(Error::corrupt(&path, "epochs and offsets do not rise")),
         }
     }
@@ -38,21 +40,24 @@ impl Epochs {
     }
 
     /// Says that `epoch`'s records begin at `offset`. What is known of later epochs, or beyond that offset, is
-    /// forgotten: it was of another history.
+    /// forgotten: it was of another history. Records of the epoch may be appended once this has worked.
     pub(super) fn assign(&mut self, epoch: i32, offset: i64) -> Result<(), Error> {
-        if epoch < 0 || self.entries.last().is_some_and(|last| last.0 == epoch && last.1 <= offset) {
+        if epoch < 0 {
             return Ok(());
         }
-        self.entries.retain(|entry| entry.0 < epoch && entry.1 < offset);
-        self.entries.push((epoch, offset));
-        self.write()
+        let is_known = self.entries.last().is_some_and(|last| last.0 == epoch && last.1 <= offset);
+        if !is_known {
+            self.entries.retain(|entry| entry.0 < epoch && entry.1 < offset);
+            self.entries.push((epoch, offset));
+        }
+        if is_known && !self.unwritten { Ok(()) } else { self.write() }
     }
 
     /// Forgets epochs that begin at `end` or later: the log ends there.
     pub(super) fn truncate_from_end(&mut self, end: i64) -> Result<(), Error> {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.1 < end);
-        if self.entries.len() == before { Ok(()) } else { self.write() }
+        if self.entries.len() == before { Ok(()) } else { self.write_if_room() }
     }
 
     /// Forgets epochs that end before `start`: the log begins there, and so does the epoch it is in.
@@ -67,7 +72,7 @@ impl Epochs {
         if let Some(first) = self.entries.first_mut() {
             first.1 = start;
         }
-        self.write()
+        self.write_if_room()
     }
 
     pub(super) fn clear(&mut self) -> Result<(), Error> {
@@ -99,8 +104,20 @@ impl Epochs {
         self.path = dir.join(FILE_NAME);
     }
 
-    fn write(&self) -> Result<(), Error> {
-        write_lines(&self.path, self.entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}")))
+    /// Entries that should have gone do no harm in the file: the next open cuts them again.
+    fn write_if_room(&mut self) -> Result<(), Error> {
+        match self.write() {
+            Err(error) if error.is_full() => Ok(()),
+            done => done,
+        }
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        self.unwritten = true;
+        let lines = self.entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}"));
+        write_lines(&self.path, lines)?;
+        self.unwritten = false;
+        Ok(())
     }
 }
 

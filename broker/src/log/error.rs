@@ -21,10 +21,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// No room for what would have been appended. Nothing was, and the log goes on once there is room.
+    /// No room for what would have been written. Nothing was appended, and the log goes on once there is room.
     #[error("no space left for {path}")]
     Full {
-        /// The segment.
+        /// The file that should have grown.
         path: PathBuf,
     },
     /// A file that is not what its name says.
@@ -68,10 +68,24 @@ impl Error {
         ResponseError::KafkaStorageError
     }
 
-    /// For `map_err`: `file.sync_data().map_err(Error::io("sync", path))`.
+    /// For `map_err`: `File::open(path).map_err(Error::io("open", path))`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            _ => Self::Io { action, path, source },
+        }
+    }
+
+    /// For `map_err` of a sync: whatever the reason is, what is on disk is not known after it.
+    pub(crate) fn sync(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action: "sync", path, source }
+    }
+
+    /// Whether the same may be tried again later.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
     }
 
     pub(crate) fn corrupt(path: &Path, what: impl Into<String>) -> Self {

@@ -16,8 +16,9 @@ use super::{Log, millis};
 pub struct Flush {
     segments: Vec<(i64, Arc<File>)>,
     dir: Arc<Path>,
-    /// All records before it are on disk after [`run`](Self::run).
-    pub upto: i64,
+    upto: i64,
+    /// How often the log's end had been cut off when this was taken.
+    cuts: u64,
 }
 
 impl Flush {
@@ -28,7 +29,7 @@ impl Flush {
     pub fn run(&self) -> Result<(), Error> {
         for (base_offset, file) in &self.segments {
             let path = path_of(&self.dir, *base_offset, FileKind::Log);
-            file.sync_data().map_err(Error::io("sync", &path))?;
+            file.sync_data().map_err(Error::sync(&path))?;
             for kind in [FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::Snapshot] {
                 sync_if_there(&path_of(&self.dir, *base_offset, kind))?;
             }
@@ -43,7 +44,7 @@ impl Flush {
 /// The segment may have been removed since.
 fn sync_if_there(path: &PathBuf) -> Result<(), Error> {
     match File::open(path) {
-        Ok(file) => file.sync_data().map_err(Error::io("sync", path)),
+        Ok(file) => file.sync_data().map_err(Error::sync(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io("open", path)(error)),
     }
@@ -59,17 +60,21 @@ impl Log {
         let first = self.segment_of(self.recovery_point);
         let segments = self.segments.iter().skip(first).filter(|it| it.base_offset() < upto);
         let segments = segments.map(|it| (it.base_offset(), it.file().clone())).collect();
-        Some(Flush { segments, dir: self.dir.clone(), upto })
+        Some(Flush { segments, dir: self.dir.clone(), upto, cuts: self.cuts })
     }
 
-    /// All records before `upto` are on disk.
-    pub fn flushed(&mut self, upto: i64, now_ms: i64) {
-        self.mark_flushed(upto);
+    /// Says that `flush` has been run. If the log's end has been cut off since, that counts for nothing: other
+    /// records may have taken the place of those that were synced.
+    pub fn flushed(&mut self, flush: &Flush, now_ms: i64) {
         self.flushed_ms = now_ms;
+        self.mark_flushed(flush);
     }
 
-    fn mark_flushed(&mut self, upto: i64) {
-        self.recovery_point = self.recovery_point.max(upto.min(self.end_offset));
+    fn mark_flushed(&mut self, flush: &Flush) {
+        if flush.cuts != self.cuts {
+            return;
+        }
+        self.recovery_point = self.recovery_point.max(flush.upto);
         if self.recovery_point == self.end_offset {
             self.unflushed_records = 0;
         }
@@ -93,7 +98,7 @@ impl Log {
         };
         let done = flush.run();
         match &done {
-            Ok(()) => self.mark_flushed(flush.upto),
+            Ok(()) => self.mark_flushed(&flush),
             Err(_) => self.fail(),
         }
         done

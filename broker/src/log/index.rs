@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::error::Error;
 use super::names::{FileKind, FileName, Stage};
 
-/// Entries are written once there are so many.
+/// Entries are written when there are so many.
 const UNWRITTEN_MAX: usize = 512;
 /// A search ends by reading so many entries at once.
 const BLOCK_ENTRIES: u32 = 64;
@@ -75,7 +75,14 @@ impl<const N: usize> Entries<N> {
     fn push(&mut self, entry: [u8; N]) -> Result<(), Error> {
         self.unwritten.push(entry);
         self.last = Some(entry);
-        if self.unwritten.len() >= UNWRITTEN_MAX { self.write() } else { Ok(()) }
+        if !self.unwritten.len().is_multiple_of(UNWRITTEN_MAX) {
+            return Ok(());
+        }
+        match self.write() {
+            // The batch stands in the log already. The entries are written when there is room.
+            Err(error) if error.is_full() => Ok(()),
+            done => done,
+        }
     }
 
     /// Writes what has not been, and makes the file exactly as long as the entries are.
@@ -92,7 +99,7 @@ impl<const N: usize> Entries<N> {
 
     fn sync(&self) -> Result<(), Error> {
         let path = self.path();
-        open_to_write(&path)?.sync_all().map_err(Error::io("sync", &path))
+        open_to_write(&path)?.sync_all().map_err(Error::sync(&path))
     }
 
     /// Keeps the first `count` entries.

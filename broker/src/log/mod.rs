@@ -76,6 +76,8 @@ pub struct Log {
     producers: Producers,
     unflushed_records: u64,
     flushed_ms: i64,
+    /// How often the end has been cut off.
+    cuts: u64,
     failed: bool,
 }
 
@@ -195,7 +197,11 @@ impl Log {
     /// The disk refuses.
     #[doc(alias = "maybeAssignEpochStartOffset")]
     pub fn become_leader(&mut self, epoch: i32) -> Result<(), Error> {
-        self.epochs.assign(epoch, self.end_offset)
+        match self.epochs.assign(epoch, self.end_offset) {
+            // It can be read from us; the first append writes the epoch down, or is refused.
+            Err(error) if error.is_full() => Ok(()),
+            done => done,
+        }
     }
 
     /// Forgets idempotent producers that have sent nothing for `age_max` (`producer.id.expiration.ms`).

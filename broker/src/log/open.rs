@@ -221,6 +221,7 @@ impl Opening {
             producers,
             unflushed_records: 0,
             flushed_ms: self.now_ms,
+            cuts: 0,
             failed: false,
         };
         log.reload_producers()?;

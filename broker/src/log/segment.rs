@@ -211,13 +211,15 @@ impl Segment {
                 self.size += (parts[0].len() + parts[1].len()) as u64;
                 Ok(position)
             }
-            Err(error) => {
+            Err(source) => {
                 let path = self.path();
-                let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-                if full && self.file.set_len(position).is_ok() {
-                    return Err(Error::Full { path });
+                match Error::io("write", &path)(source) {
+                    Error::Full { path } => {
+                        self.file.set_len(position).map_err(Error::io("cut", &path))?;
+                        Err(Error::Full { path })
+                    }
+                    error => Err(error),
                 }
-                Err(Error::io("write", &path)(error))
             }
         }
     }
@@ -384,7 +386,7 @@ impl Segment {
     /// Syncs batches and indexes.
     pub(super) fn sync(&self) -> Result<(), Error> {
         let path = self.path();
-        self.file.sync_all().map_err(Error::io("sync", &path))?;
+        self.file.sync_all().map_err(Error::sync(&path))?;
         self.offsets.sync()?;
         self.times.sync()
     }

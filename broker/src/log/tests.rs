@@ -320,8 +320,21 @@ fn after_so_many_records_or_so_long_the_log_is_synced() {
     let flush = log.unflushed(true).unwrap();
     append(&mut log, &batch(1, NOW), 0);
     flush.run().unwrap();
-    log.flushed(flush.upto, NOW + 100);
+    log.flushed(&flush, NOW + 100);
     assert_eq!(log.recovery_point(), 6);
+}
+
+#[test]
+fn a_sync_of_what_has_been_cut_off_meanwhile_counts_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), config());
+    append(&mut log, &batch(4, NOW), 0);
+    let flush = log.unflushed(true).unwrap();
+    log.truncate_to(0, NOW).unwrap().remove().unwrap();
+    append(&mut log, &batch(4, NOW), 1);
+    flush.run().unwrap();
+    log.flushed(&flush, NOW);
+    assert_eq!(log.recovery_point(), 0);
 }
 
 #[test]
@@ -334,7 +347,7 @@ fn a_segment_that_is_closed_after_its_sync_is_synced_again_for_its_indexes() {
     log.roll(NOW).unwrap();
     let flush = log.unflushed(false).unwrap();
     flush.run().unwrap();
-    log.flushed(flush.upto, NOW);
+    log.flushed(&flush, NOW);
     assert_eq!(log.recovery_point(), 1);
     assert!(log.unflushed(true).is_none());
 }

@@ -27,6 +27,7 @@ impl Log {
     }
 
     fn try_truncate_to(&mut self, offset: i64) -> Result<Discarded, Error> {
+        self.cuts += 1;
         let mut discarded = Discarded::default();
         while self.segments.len() > 1 && self.active().base_offset() > offset {
             discarded.append(self.discard_last()?);
@@ -62,16 +63,19 @@ impl Log {
     }
 
     fn try_start_at(&mut self, offset: i64, now_ms: i64) -> Result<Discarded, Error> {
-        let mut discarded = Discarded::default();
-        while !self.segments.is_empty() {
-            discarded.append(self.discard_last()?);
+        self.cuts += 1;
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for segment in &self.segments {
+            paths.extend(segment.mark_deleted()?);
+            paths.extend(self.producers.mark_deleted(segment.base_offset())?);
         }
-        self.segments.push(Segment::create(&self.dir, offset, &self.config, now_ms)?);
+        // Where that fails, the old ones can still be read.
+        self.segments = vec![Segment::create(&self.dir, offset, &self.config, now_ms)?];
         (self.start_offset, self.end_offset, self.recovery_point) = (offset, offset, offset);
         self.unflushed_records = 0;
         self.epochs.clear()?;
         self.producers.reset(offset)?;
-        Ok(discarded)
+        Ok(Discarded(paths))
     }
 
     /// Says that records before `offset` are not needed any more: DeleteRecords, or a leader's start. Their

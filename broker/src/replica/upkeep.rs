@@ -107,7 +107,7 @@ fn flush(partition: &Partition, with_active: bool) -> Result<(), Error> {
     };
     let done = flush.run();
     partition.with_log(|log| match &done {
-        Ok(()) => log.flushed(flush.upto, clock::now().wall_ms),
+        Ok(()) => log.flushed(&flush, clock::now().wall_ms),
         Err(_) => log.fail(),
     });
     done
