@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{AddWatchMode, Client, CreateMode, PersistentWatch, SessionId, WatchUpdate};
-use futures::future::{FutureExt, try_join_all};
-use futures::stream::{SelectAll, StreamExt, select_all};
+use futures::future::{FutureExt, select_all, try_join_all};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
@@ -76,6 +75,7 @@ impl Keeper {
     pub(super) async fn run(mut self, mut client: Client) {
         loop {
             if let End::Closed(done) = self.serve(&client).await {
+                self.shared.presence.send_replace(Presence::Absent);
                 if let Err(error) = client.close().await {
                     warn!(%error, "the session was not closed: it will expire");
                 }
@@ -120,7 +120,7 @@ impl Keeper {
     }
 
     async fn serve(&mut self, client: &Client) -> End {
-        let mut watches = match watch(client).await {
+        let mut watches = match Watches::set(client).await {
             Ok(watches) => watches,
             Err(error) => {
                 warn!(%error, "the cluster cannot be watched");
@@ -134,9 +134,7 @@ impl Keeper {
                 warn!(%error, "not registered");
                 return End::Over;
             }
-            while let Some(Some(update)) = watches.next().now_or_never() {
-                self.note(update);
-            }
+            watches.drain(|update| self.note(update));
             if !self.refresh(client).await {
                 return End::Over;
             }
@@ -240,8 +238,27 @@ impl Keeper {
     }
 }
 
-async fn watch(client: &Client) -> client::Result<SelectAll<PersistentWatch>> {
-    let set =
-        WATCHED.map(|path| until_answered(move || client.watch(path, AddWatchMode::PersistentRecursive)));
-    Ok(select_all(try_join_all(set).await?))
+/// The watches of one session.
+struct Watches(Vec<PersistentWatch>);
+
+impl Watches {
+    async fn set(client: &Client) -> client::Result<Self> {
+        let set =
+            WATCHED.map(|path| until_answered(move || client.watch(path, AddWatchMode::PersistentRecursive)));
+        try_join_all(set).await.map(Self)
+    }
+
+    /// The next update of any; `None` when the session is over.
+    async fn next(&mut self) -> Option<WatchUpdate> {
+        select_all(self.0.iter_mut().map(|watch| watch.next().boxed())).await.0
+    }
+
+    /// All that have come. None may be left behind: who waits for the image to catch up relies on it.
+    fn drain(&mut self, mut note: impl FnMut(WatchUpdate)) {
+        for watch in &mut self.0 {
+            while let Some(update) = watch.try_next() {
+                note(update);
+            }
+        }
+    }
 }
