@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::api::Context;
@@ -29,8 +30,10 @@ use crate::wire::controlled_shutdown::{ControlledShutdownRequest, ControlledShut
 
 /// In which controlled shutdown is asked for.
 const CONTROLLED_SHUTDOWN_VERSION: i16 = 2;
-/// How long a controller may take to relieve a broker.
-const CONTROLLED_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a controller may take to relieve a broker; who ends must not wait for a service that is gone.
+const CONTROLLED_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the service may take to end the session; else it expires.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// An idle connection is closed after so long where the configuration sets no bound: never, for all practical ends.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -169,8 +172,10 @@ impl Broker {
         let replicas = Arc::clone(&self.replicas);
         let finished = tokio::task::spawn_blocking(move || upkeep::finish(&replicas, epoch)).await;
         finished.expect("closing logs does not panic")?;
-        if let Err(error) = self.registry.close().await {
-            debug!(error = &error as &dyn std::error::Error, "the session was over already");
+        match timeout(CLOSE_TIMEOUT, self.registry.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(error = &error as &dyn std::error::Error, "the session was over already"),
+            Err(_) => warn!("the service is not reached: the session is left to expire"),
         }
         info!(broker = self.me, "stopped");
         Ok(())
@@ -183,7 +188,8 @@ impl Broker {
             if attempt > 0 {
                 tokio::time::sleep(settings.backoff).await;
             }
-            match self.ask_controller().await {
+            let asked = timeout(CONTROLLED_SHUTDOWN_TIMEOUT, self.ask_controller()).await;
+            match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
                 Ok(0) => return info!("nothing is led here any more"),
                 Ok(remaining) => warn!(remaining, "no other replica is in sync for all that is led here"),
                 Err(error) => warn!(error, "the controller did not take over what is led here"),
@@ -218,9 +224,9 @@ async fn ask(
 ) -> Result<bytes::Bytes, PeerError> {
     const ANSWER_BYTES_MAX: usize = 16 << 20;
     let client_id = format!("broker-{me}-shutdown");
-    let timeout = CONTROLLED_SHUTDOWN_TIMEOUT;
-    let mut peer = Peer::connect(endpoint, &client_id, ANSWER_BYTES_MAX, timeout).await?;
-    peer.call_raw(CONTROLLED_SHUTDOWN, CONTROLLED_SHUTDOWN_VERSION, &request.encode(), timeout).await
+    let limit = CONTROLLED_SHUTDOWN_TIMEOUT;
+    let mut peer = Peer::connect(endpoint, &client_id, ANSWER_BYTES_MAX, limit).await?;
+    peer.call_raw(CONTROLLED_SHUTDOWN, CONTROLLED_SHUTDOWN_VERSION, &request.encode(), limit).await
 }
 
 /// As configured, else as the directories remember, else a new one.
