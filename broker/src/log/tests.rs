@@ -238,6 +238,17 @@ fn a_batch_is_cut_as_a_whole() {
 }
 
 #[test]
+fn an_epoch_without_records_is_forgotten_when_the_log_is_cut_at_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), config());
+    append(&mut log, &batch(3, NOW), 0);
+    log.become_leader(4).unwrap();
+    assert_eq!(log.latest_epoch(), Some(4));
+    log.truncate_to(3, NOW).unwrap().remove().unwrap();
+    assert_eq!((log.end_offset(), log.latest_epoch()), (3, Some(0)));
+}
+
+#[test]
 fn retention_removes_files_after_their_time_and_moves_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let size = batch(1, NOW).len() as u32;

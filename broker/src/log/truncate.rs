@@ -10,13 +10,17 @@ use super::segment::Segment;
 use super::{Discarded, Log};
 
 impl Log {
-    /// Forgets all records from `offset` on. A batch is cut as a whole, so the log may end before `offset`.
+    /// Forgets all records from `offset` on, and the epochs that begin there. A batch is cut as a whole, so the log may
+    /// end before `offset`.
     ///
     /// # Errors
     /// The disk refuses; no append works any more.
     pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<Discarded, Error> {
         if offset >= self.end_offset {
-            return Ok(Discarded::default());
+            // An epoch that began here and brought no record is the last that this log claims to have seen all the same.
+            let done = self.epochs.truncate_from_end(self.end_offset);
+            self.failed |= done.is_err();
+            return done.map(|()| Discarded::default());
         }
         if self.segments.first().is_some_and(|first| first.base_offset() > offset) {
             return self.truncate_fully_and_start_at(offset, now_ms);

@@ -17,6 +17,8 @@ pub mod leading;
 pub mod manager;
 mod offsets_log;
 pub mod partition;
+#[cfg(test)]
+mod replication_tests;
 pub mod store;
 pub mod upkeep;
 pub mod waiters;
