@@ -84,25 +84,29 @@ impl Task {
         while self.await_vacancy().await {
             let client = self.registry.client();
             match elect(&client, self.broker).await {
-                Ok(Some(elected)) => self.take_turn(client, elected).await,
+                Ok(Some(elected)) => self.take_turn(client.clone(), elected).await,
                 // Another one is the controller: the image will show it.
                 Ok(None) => _ = self.registry.catch_up().await,
-                Err(error) => {
-                    warn!(%error, "no controller was elected");
-                    sleep(RETRY).await;
-                }
+                Err(error) => warn!(%error, "no controller was elected"),
+            }
+            // Whatever ended the turn of one that is still the controller would soon end the next one, too.
+            let is_still = self.registry.image().controller.broker == Some(self.broker);
+            if client.state().is_terminal() || is_still {
+                sleep(RETRY).await;
             }
         }
     }
 
-    /// Waits until this broker is registered and nobody is the controller. False when it is not to wait any more.
+    /// Waits until this broker is registered and nobody else is the controller: it may be itself, in a turn that has
+    /// failed. False when it is not to wait any more.
     async fn await_vacancy(&mut self) -> bool {
         let mut presence = self.registry.presence();
         let mut images = self.registry.images();
         loop {
             let is_registered = matches!(*presence.borrow_and_update(), Presence::Registered { .. });
             images.mark_unchanged();
-            if is_registered && self.registry.image().controller.broker.is_none() {
+            let is_vacant = self.registry.image().controller.broker.is_none_or(|it| it == self.broker);
+            if is_registered && is_vacant {
                 return true;
             }
             tokio::select! {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::registry::ClusterImage;
 use crate::registry::image::PartitionState;
+use crate::registry::paths::DEFAULT_ENTITY;
 use crate::topic_partition::BrokerId;
 
 /// The topic's key that allows elections of leaders that are out of sync.
@@ -51,7 +52,9 @@ impl View<'_> {
 
     /// Whether a replica that is out of sync may lead `topic` when no other is left.
     pub(super) fn is_unclean_allowed(&self, topic: &str) -> bool {
-        let own = self.image.topic_configs.get(topic).and_then(|config| config.get(UNCLEAN));
+        let all_brokers = || self.image.broker_configs.get(DEFAULT_ENTITY)?.get(UNCLEAN);
+        let own =
+            self.image.topic_configs.get(topic).and_then(|config| config.get(UNCLEAN)).or_else(all_brokers);
         own.map_or(self.policy.unclean, |value| value.eq_ignore_ascii_case("true"))
     }
 }
