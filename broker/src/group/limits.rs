@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config;
-
 /// Limits and delays of the coordinator, with Kafka's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupLimits {
@@ -39,23 +37,6 @@ impl Default for GroupLimits {
             offsets_retention_check: Duration::from_secs(600),
             commit_timeout: Duration::from_secs(5),
             offsets_partitions: 50,
-        }
-    }
-}
-
-impl GroupLimits {
-    /// As the broker's configuration has it.
-    pub fn new(group: &config::GroupConfig, offsets: &config::OffsetsConfig) -> Self {
-        Self {
-            session_timeout_min: group.session_timeout_min,
-            session_timeout_max: group.session_timeout_max,
-            initial_rebalance_delay: group.initial_rebalance_delay,
-            group_size_max: group.members_max,
-            offset_metadata_bytes_max: offsets.metadata_bytes_max,
-            offsets_retention: offsets.retention,
-            offsets_retention_check: offsets.retention_check_interval,
-            commit_timeout: offsets.commit_timeout,
-            offsets_partitions: offsets.partitions,
         }
     }
 }

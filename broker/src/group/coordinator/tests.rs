@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::group::member::Protocol;
 use crate::group::records::OffsetValue;
+use crate::registry::image::{Partition, PartitionState, Topic};
 
 /// `__consumer_offsets` of one partition, in memory.
 struct TestLog {
@@ -269,4 +270,49 @@ async fn groups_that_have_members_have_a_name() {
     assert!(groups.commit(&nameless, commit(1)).await.is_ok());
     let endless: Arc<str> = "g".repeat(STRING_BYTES_MAX + 1).into();
     assert_eq!(groups.describe(&endless), Err(ResponseError::InvalidGroupId));
+}
+
+/// Partition 0 of each of `topics` is led by broker 1.
+fn image(topics: &[&str]) -> ClusterImage {
+    let state = PartitionState {
+        leader: Some(1),
+        leader_epoch: 3,
+        isr: vec![1],
+        controller_epoch: 1,
+        recovering: false,
+        version: 0,
+        modified: 0,
+    };
+    let partition = Arc::new(Partition { replicas: vec![1], state: Some(state), ..Partition::default() });
+    let topic = |name: &&str| {
+        let partitions = [(0, Arc::clone(&partition))].into();
+        let name: Arc<str> = (*name).into();
+        (Arc::clone(&name), Arc::new(Topic { name, id: None, partitions, version: 0 }))
+    };
+    ClusterImage { topics: Arc::new(topics.iter().map(topic).collect()), ..ClusterImage::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leads_a_partition_coordinates_its_groups_and_nobody_else() {
+    let groups = GroupCoordinator::new(GroupLimits::default(), TestLog::new().as_log());
+    groups.on_image(&image(&[OFFSETS_TOPIC]), 1);
+    loaded(&groups).await;
+    assert_eq!(groups.partition_of("readers"), 0);
+    assert!(groups.describe(&group()).is_ok());
+    groups.on_image(&image(&[OFFSETS_TOPIC]), 2);
+    assert_eq!(groups.describe(&group()), Err(ResponseError::NotCoordinator));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_topic_is_gone_so_is_how_far_it_was_read() {
+    let groups = GroupCoordinator::new(GroupLimits::default(), TestLog::new().as_log());
+    groups.on_image(&image(&[OFFSETS_TOPIC, "orders"]), 1);
+    loaded(&groups).await;
+    groups.commit(&group(), commit(5)).await.expect("safe");
+    groups.on_image(&image(&[OFFSETS_TOPIC, "orders", "bills"]), 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(committed(&groups), Some(5));
+    groups.on_image(&image(&[OFFSETS_TOPIC, "bills"]), 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(committed(&groups), None);
 }
