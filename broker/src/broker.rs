@@ -174,7 +174,9 @@ impl Broker {
         finished.expect("closing logs does not panic")?;
         match timeout(CLOSE_TIMEOUT, self.registry.close()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(error = &error as &dyn std::error::Error, "the session was over already"),
+            Ok(Err(error)) => {
+                debug!(error = &error as &dyn std::error::Error, "the session was over already")
+            }
             Err(_) => warn!("the service is not reached: the session is left to expire"),
         }
         info!(broker = self.me, "stopped");
