@@ -15,6 +15,7 @@ use crate::config::BrokerConfig;
 use crate::controller::Controller;
 use crate::group::{GroupCoordinator, GroupLimits};
 use crate::log;
+use crate::metrics::{self, Subject};
 use crate::net::{Limits, Listener, Peer, PeerError};
 use crate::registry::image::Endpoint;
 use crate::registry::payload::BrokerRegistration;
@@ -123,6 +124,14 @@ impl Broker {
             controller.clone(),
         );
         let context = Arc::new(context);
+        if let Some(port) = config.metrics_port {
+            let address = format!("{}:{port}", config.metrics_host);
+            let (registry, replicas) = (registry.clone(), Arc::clone(&replicas));
+            let subject = Subject { me, registry, replicas, controller: controller.clone() };
+            let started = metrics::start(&address, subject, stopping.clone()).await;
+            let bound = started.map_err(|cause| BrokerError::Listen { address, cause })?;
+            info!(%bound, "metrics");
+        }
         let serve = |listener: Listener| tokio::spawn(listener.serve(Arc::clone(&context), stopping.clone()));
         let listening = listeners.into_iter().map(serve).collect();
         info!(broker = me, epoch, cluster = &*registry.cluster_id(), ?addresses, "started");

@@ -14,6 +14,7 @@
 //! | who elects leaders, who deletes topics? | [`controller`] |
 //! | who consumes what? | [`group`] |
 //! | what does `min.insync.replicas` do? | [`config`] |
+//! | what is counted? | [`metrics`](mod@metrics) |
 
 pub mod api;
 mod broker;
@@ -21,6 +22,7 @@ pub mod config;
 pub mod controller;
 pub mod group;
 pub mod log;
+mod metrics;
 pub mod net;
 pub mod registry;
 pub mod replica;

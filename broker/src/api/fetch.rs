@@ -9,6 +9,7 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Context, epoch_asked};
+use crate::metrics;
 use crate::replica::clock;
 use crate::replica::partition::{FetchFrom, Follower, Found, Partition};
 use crate::replica::waiters::Waiter;
@@ -31,6 +32,7 @@ pub(super) async fn handle(context: &Context, head: &Head, request: FetchRequest
     loop {
         let (fetched, is_final) = fetch.read(context);
         if is_final || fetched.bytes() >= bytes_min || Instant::now() >= deadline {
+            fetch.count(&fetched);
             return fetched.encode(head);
         }
         if places.is_empty() {
@@ -109,6 +111,18 @@ impl<'a> Fetch<'a> {
             follower: self.follower.map(|id| Follower { id, last_epoch }),
             bytes_max: usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left),
             at_least_one: is_first,
+        }
+    }
+
+    fn count(&self, fetched: &Fetched) {
+        for (topic, partitions) in &fetched.topics {
+            for partition in partitions {
+                match (partition.error, partition.bytes()) {
+                    (0, 0) => {}
+                    (0, bytes) => metrics::fetched(topic, bytes, self.follower.is_some()),
+                    _ => metrics::fetch_failed(topic),
+                }
+            }
         }
     }
 

@@ -38,6 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, MetadataRequest};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::init_producer_id::ProducerIds;
@@ -45,6 +46,7 @@ use crate::config::BrokerConfig;
 use crate::config::topic::{Described, Layers, TopicConfig, TopicConfigError};
 use crate::controller::Controller;
 use crate::group::GroupCoordinator;
+use crate::metrics;
 use crate::net::{Answer, Answering, Client};
 use crate::registry::admin::{Admin, is_internal};
 use crate::registry::image::Overrides;
@@ -98,7 +100,11 @@ impl Context {
 impl Answering for Context {
     async fn answer(&self, client: Client, frame: Bytes) -> Answer {
         let answered = match Request::parse(frame) {
-            Ok(request) => self.dispatch(client, &request).await,
+            Ok(request) => {
+                let asked = Instant::now();
+                let answered = self.dispatch(client, &request).await;
+                timed(&request, asked, answered)
+            }
             Err(RequestError::UnsupportedVersion(head)) if head.key == ApiKey::ApiVersions as i16 => {
                 return encoded_as(&head, &api_versions::unsupported(), 0);
             }
@@ -251,6 +257,26 @@ impl Context {
             Err(refusal) => ControlledShutdownResponse { error: refusal.code.code(), remaining: Vec::new() },
         };
         Ok(Answer::Reply(response.encode(head)))
+    }
+}
+
+/// Counts the request once it is answered, which may be later.
+fn timed(
+    request: &Request,
+    asked: Instant,
+    answered: Result<Answer, RequestError>,
+) -> Result<Answer, RequestError> {
+    let name = request.api.name();
+    match answered {
+        Ok(Answer::Later(pending)) => Ok(Answer::Later(Box::pin(async move {
+            let answer = pending.await;
+            metrics::answered(name, asked.elapsed());
+            answer
+        }))),
+        answered => {
+            metrics::answered(name, asked.elapsed());
+            answered
+        }
     }
 }
 

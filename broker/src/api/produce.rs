@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Context, encoded, is_internal};
+use crate::metrics;
 use crate::net::Answer;
 use crate::replica::clock;
 use crate::replica::partition::{Partition, ProduceError, Promise};
@@ -70,7 +71,16 @@ impl Appended {
         place: (usize, usize),
     ) -> PartitionProduceResponse {
         let response = PartitionProduceResponse::default().with_index(data.index);
-        match self.try_append(context, topic, data, acks, place) {
+        let bytes = data.records.as_ref().map_or(0, bytes::Bytes::len);
+        let appended = self.try_append(context, topic, data, acks, place);
+        match &appended {
+            Ok(appended) => {
+                let records = appended.last_offset - appended.base_offset + 1;
+                metrics::produced(topic, u64::try_from(records).unwrap_or(0), bytes);
+            }
+            Err(_) => metrics::produce_failed(topic),
+        }
+        match appended {
             Ok(appended) => response
                 .with_base_offset(appended.base_offset)
                 .with_log_append_time_ms(appended.log_append_time.unwrap_or(-1))

@@ -18,6 +18,7 @@ use super::clock;
 use super::manager::discard;
 use super::partition::{Partition, Position};
 use crate::log::Discarded;
+use crate::metrics;
 use crate::net::{Peer, PeerError};
 use crate::registry::{Registry, image::Endpoint};
 use crate::topic_partition::{BrokerId, TopicPartition};
@@ -217,6 +218,7 @@ impl Fetcher {
         let now = clock::now();
         let outcome = match given.error_code.err() {
             None => {
+                metrics::replicated(given.records.as_ref().map_or(0, bytes::Bytes::len));
                 partition.on_fetched(self.leader, position, given, now).map_err(|error| error.to_string())
             }
             Some(ResponseError::OffsetOutOfRange) => {

@@ -17,6 +17,7 @@ use super::partition::{Assignment, Partition};
 use super::store::Store;
 use crate::config::topic::TopicConfig;
 use crate::log::{Discarded, Error};
+use crate::metrics;
 use crate::registry::id::random_id;
 use crate::registry::image::{self, ClusterImage, Topic};
 use crate::registry::payload::StatePayload;
@@ -309,7 +310,9 @@ impl Replicas {
     fn change_isr(self: &Arc<Self>, partition: Arc<Partition>, change: IsrChange) {
         let replicas = Arc::clone(self);
         tokio::spawn(async move {
+            let before = replicas.registry.image().state(&partition.name).map_or(0, |state| state.isr.len());
             let version = replicas.try_change_isr(&partition, &change).await;
+            metrics::isr_changed(before, version.map(|_| change.isr.len()));
             partition.end_change(&change, version, clock::now());
         });
     }

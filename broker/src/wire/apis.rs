@@ -17,6 +17,8 @@ pub type Versions = RangeInclusive<i16>;
 pub struct Api {
     /// Its number in a request's head.
     pub key: i16,
+    /// What metrics call it.
+    name: &'static str,
     /// What clients may send.
     pub versions: Versions,
     /// Whether clients are told of it; what brokers ask of each other is not offered.
@@ -56,8 +58,14 @@ const fn until(version: i16, item: Item) -> Field {
     Field { versions: 0..=version, item }
 }
 
-const fn api(key: ApiKey, versions: Versions, flexible: i16, body: &'static [Field]) -> Api {
-    Api { key: key as i16, versions, advertised: true, flexible, body }
+const fn api(
+    name: &'static str,
+    key: ApiKey,
+    versions: Versions,
+    flexible: i16,
+    body: &'static [Field],
+) -> Api {
+    Api { key: key as i16, name, versions, advertised: true, flexible, body }
 }
 
 impl Api {
@@ -69,6 +77,11 @@ impl Api {
     /// Those which clients are told of, by their numbers.
     pub fn advertised() -> impl Iterator<Item = &'static Self> {
         APIS.iter().filter(|api| api.advertised)
+    }
+
+    /// What Kafka calls it.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Whether `version` has tagged fields.
@@ -86,12 +99,14 @@ const CHANGES: &[Field] = &[all(Text), all(Fixed(1)), all(Text)];
 
 static APIS: &[Api] = &[
     api(
+        "Produce",
         ApiKey::Produce,
         3..=9,
         9,
         &[all(Text), all(Fixed(2 + 4)), all(List(&[all(Text), all(List(&[all(Fixed(4)), all(Raw)]))]))],
     ),
     api(
+        "Fetch",
         ApiKey::Fetch,
         4..=12,
         12,
@@ -114,6 +129,7 @@ static APIS: &[Api] = &[
         ],
     ),
     api(
+        "ListOffsets",
         ApiKey::ListOffsets,
         1..=7,
         6,
@@ -124,6 +140,7 @@ static APIS: &[Api] = &[
         ],
     ),
     api(
+        "Metadata",
         ApiKey::Metadata,
         0..=12,
         9,
@@ -136,12 +153,14 @@ static APIS: &[Api] = &[
     ),
     Api {
         key: CONTROLLED_SHUTDOWN,
+        name: "ControlledShutdown",
         versions: 2..=2,
         advertised: false,
         flexible: NEVER,
         body: &[all(Fixed(4 + 8))],
     },
     api(
+        "OffsetCommit",
         ApiKey::OffsetCommit,
         2..=8,
         8,
@@ -155,6 +174,7 @@ static APIS: &[Api] = &[
         ],
     ),
     api(
+        "OffsetFetch",
         ApiKey::OffsetFetch,
         1..=8,
         6,
@@ -165,8 +185,15 @@ static APIS: &[Api] = &[
             since(7, Fixed(1)),
         ],
     ),
-    api(ApiKey::FindCoordinator, 0..=4, 3, &[until(3, Text), since(1, Fixed(1)), since(4, Texts)]),
     api(
+        "FindCoordinator",
+        ApiKey::FindCoordinator,
+        0..=4,
+        3,
+        &[until(3, Text), since(1, Fixed(1)), since(4, Texts)],
+    ),
+    api(
+        "JoinGroup",
         ApiKey::JoinGroup,
         0..=7,
         6,
@@ -180,14 +207,16 @@ static APIS: &[Api] = &[
             all(List(&[all(Text), all(Raw)])),
         ],
     ),
-    api(ApiKey::Heartbeat, 0..=4, 4, &[all(Text), all(Fixed(4)), all(Text), since(3, Text)]),
+    api("Heartbeat", ApiKey::Heartbeat, 0..=4, 4, &[all(Text), all(Fixed(4)), all(Text), since(3, Text)]),
     api(
+        "LeaveGroup",
         ApiKey::LeaveGroup,
         0..=5,
         4,
         &[all(Text), until(2, Text), since(3, List(&[all(Text), all(Text), since(5, Text)]))],
     ),
     api(
+        "SyncGroup",
         ApiKey::SyncGroup,
         0..=5,
         4,
@@ -201,10 +230,11 @@ static APIS: &[Api] = &[
             all(List(&[all(Text), all(Raw)])),
         ],
     ),
-    api(ApiKey::DescribeGroups, 0..=5, 5, &[all(Texts), since(3, Fixed(1))]),
-    api(ApiKey::ListGroups, 0..=4, 3, &[since(4, Texts)]),
-    api(ApiKey::ApiVersions, 0..=3, 3, &[since(3, Text), since(3, Text)]),
+    api("DescribeGroups", ApiKey::DescribeGroups, 0..=5, 5, &[all(Texts), since(3, Fixed(1))]),
+    api("ListGroups", ApiKey::ListGroups, 0..=4, 3, &[since(4, Texts)]),
+    api("ApiVersions", ApiKey::ApiVersions, 0..=3, 3, &[since(3, Text), since(3, Text)]),
     api(
+        "CreateTopics",
         ApiKey::CreateTopics,
         2..=7,
         5,
@@ -219,65 +249,92 @@ static APIS: &[Api] = &[
         ],
     ),
     api(
+        "DeleteTopics",
         ApiKey::DeleteTopics,
         1..=6,
         4,
         &[until(5, Texts), since(6, List(&[all(Text), all(Fixed(16))])), all(Fixed(4))],
     ),
     api(
+        "DeleteRecords",
         ApiKey::DeleteRecords,
         0..=2,
         2,
         &[all(List(&[all(Text), all(List(&[all(Fixed(4 + 8))]))])), all(Fixed(4))],
     ),
-    api(ApiKey::InitProducerId, 0..=4, 2, &[all(Text), all(Fixed(4)), since(3, Fixed(8 + 2))]),
     api(
+        "InitProducerId",
+        ApiKey::InitProducerId,
+        0..=4,
+        2,
+        &[all(Text), all(Fixed(4)), since(3, Fixed(8 + 2))],
+    ),
+    api(
+        "OffsetForLeaderEpoch",
         ApiKey::OffsetForLeaderEpoch,
         2..=4,
         4,
         &[since(3, Fixed(4)), all(List(&[all(Text), all(List(&[all(Fixed(4 + 4 + 4))]))]))],
     ),
     api(
+        "DescribeConfigs",
         ApiKey::DescribeConfigs,
         1..=4,
         4,
         &[all(List(&[all(Fixed(1)), all(Text), all(Texts)])), all(Fixed(1)), since(3, Fixed(1))],
     ),
     api(
+        "AlterConfigs",
         ApiKey::AlterConfigs,
         0..=2,
         2,
         &[all(List(&[all(Fixed(1)), all(Text), all(List(SETTINGS))])), all(Fixed(1))],
     ),
-    api(ApiKey::DescribeLogDirs, 1..=4, 2, &[all(List(TOPIC_NUMBERS))]),
+    api("DescribeLogDirs", ApiKey::DescribeLogDirs, 1..=4, 2, &[all(List(TOPIC_NUMBERS))]),
     api(
+        "CreatePartitions",
         ApiKey::CreatePartitions,
         0..=3,
         2,
         &[all(List(&[all(Text), all(Fixed(4)), all(List(&[all(Numbers)]))])), all(Fixed(4 + 1))],
     ),
-    api(ApiKey::DeleteGroups, 0..=2, 2, &[all(Texts)]),
-    api(ApiKey::ElectLeaders, 0..=2, 2, &[since(1, Fixed(1)), all(List(TOPIC_NUMBERS)), all(Fixed(4))]),
+    api("DeleteGroups", ApiKey::DeleteGroups, 0..=2, 2, &[all(Texts)]),
     api(
+        "ElectLeaders",
+        ApiKey::ElectLeaders,
+        0..=2,
+        2,
+        &[since(1, Fixed(1)), all(List(TOPIC_NUMBERS)), all(Fixed(4))],
+    ),
+    api(
+        "IncrementalAlterConfigs",
         ApiKey::IncrementalAlterConfigs,
         0..=1,
         1,
         &[all(List(&[all(Fixed(1)), all(Text), all(List(CHANGES))])), all(Fixed(1))],
     ),
     api(
+        "AlterPartitionReassignments",
         ApiKey::AlterPartitionReassignments,
         0..=0,
         0,
         &[all(Fixed(4)), all(List(&[all(Text), all(List(&[all(Fixed(4)), all(Numbers)]))]))],
     ),
-    api(ApiKey::ListPartitionReassignments, 0..=0, 0, &[all(Fixed(4)), all(List(TOPIC_NUMBERS))]),
     api(
+        "ListPartitionReassignments",
+        ApiKey::ListPartitionReassignments,
+        0..=0,
+        0,
+        &[all(Fixed(4)), all(List(TOPIC_NUMBERS))],
+    ),
+    api(
+        "OffsetDelete",
         ApiKey::OffsetDelete,
         0..=0,
         NEVER,
         &[all(Text), all(List(&[all(Text), all(List(&[all(Fixed(4))]))]))],
     ),
-    api(ApiKey::DescribeCluster, 0..=1, 0, &[all(Fixed(1)), since(1, Fixed(1))]),
+    api("DescribeCluster", ApiKey::DescribeCluster, 0..=1, 0, &[all(Fixed(1)), since(1, Fixed(1))]),
 ];
 
 #[cfg(test)]
