@@ -47,7 +47,7 @@ async fn grow(
             led.count() >= usize::try_from(topic.count).unwrap_or(0)
         })
     };
-    if context.admin.await_image(millis(request.timeout_ms), are_there).await {
+    if context.replicas.await_image(millis(request.timeout_ms), are_there).await {
         return Ok(());
     }
     let message = "The partitions are created; their leaders are yet to be elected.";

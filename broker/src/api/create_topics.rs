@@ -163,5 +163,5 @@ async fn have_leaders(context: &Context, topic: &str, limit: Duration) -> bool {
     let are_there = |image: &ClusterImage| {
         image.topic(topic).is_some_and(|topic| topic.partitions.values().all(has_leader))
     };
-    context.admin.await_image(limit, are_there).await
+    context.replicas.await_image(limit, are_there).await
 }

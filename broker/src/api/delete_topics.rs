@@ -52,7 +52,7 @@ async fn delete(
 
 async fn delete_by_name(context: &Context, name: &str, limit: Duration) -> Result<(), Refusal> {
     context.admin.delete_topic(name).await?;
-    if context.admin.await_image(limit, |image| image.topic(name).is_none()).await {
+    if context.replicas.await_image(limit, |image| image.topic(name).is_none()).await {
         return Ok(());
     }
     let message = "The topic is marked for deletion; not all of it is gone yet.";

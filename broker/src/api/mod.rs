@@ -226,7 +226,7 @@ impl Context {
         } else {
             Vec::new()
         };
-        let image = self.registry.image();
+        let image = self.replicas.image();
         encoded(head, &metadata::handle(asked, head.version, &image, listener, &refused))
     }
 

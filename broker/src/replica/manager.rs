@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use parking_lot::{Mutex, RwLock};
@@ -31,13 +32,15 @@ type Partitions = HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>;
 #[derive(Debug)]
 pub struct Replicas {
     me: BrokerId,
-    lag_max: std::time::Duration,
+    lag_max: Duration,
     fetching: FetchSettings,
     registry: Registry,
     store: Store,
     partitions: RwLock<Partitions>,
     /// The image that was applied last.
     applied: Mutex<Arc<ClusterImage>>,
+    /// The same, for those who wait for it; before the first, the one at the start.
+    shown: watch::Sender<Arc<ClusterImage>>,
     following: watch::Sender<Arc<Following>>,
     /// The first failure of a disk after which this broker must not go on.
     failure: watch::Sender<Option<String>>,
@@ -52,7 +55,7 @@ impl Replicas {
         registry: Registry,
         store: Store,
         fetching: FetchSettings,
-        lag_max: std::time::Duration,
+        lag_max: Duration,
     ) -> Result<Arc<Self>, Error> {
         let image = registry.image();
         let me = fetching.me;
@@ -70,6 +73,7 @@ impl Replicas {
             store,
             partitions: RwLock::new(partitions),
             applied: Mutex::default(),
+            shown: watch::Sender::new(image),
             following: watch::Sender::new(Arc::default()),
             failure: watch::Sender::new(None),
         });
@@ -154,6 +158,32 @@ impl Replicas {
         *applied = Arc::clone(image);
         drop(applied);
         self.follow();
+        self.shown.send_replace(Arc::clone(image));
+    }
+
+    /// The cluster, but of its topics no more than this broker has taken on: what is shown to be led here is led here.
+    /// Clients that were told earlier would be refused, and what they send without asking for an answer be lost.
+    pub fn image(&self) -> Arc<ClusterImage> {
+        let (latest, shown) = (self.registry.image(), self.shown.borrow());
+        if Arc::ptr_eq(&latest, &shown) {
+            return latest;
+        }
+        Arc::new(ClusterImage {
+            topics: Arc::clone(&shown.topics),
+            topic_names: Arc::clone(&shown.topic_names),
+            ..(*latest).clone()
+        })
+    }
+
+    /// Waits until what [`Replicas::image`] shows is wanted; tells whether that came within `limit`.
+    pub async fn await_image(
+        &self,
+        limit: Duration,
+        mut is_wanted: impl FnMut(&ClusterImage) -> bool,
+    ) -> bool {
+        let mut shown = self.shown.subscribe();
+        let wanted = shown.wait_for(|image| is_wanted(image));
+        tokio::time::timeout(limit, wanted).await.is_ok_and(|wanted| wanted.is_ok())
     }
 
     fn apply_topic(&self, image: &ClusterImage, topic: &Topic, is_configured: bool) {
