@@ -29,4 +29,5 @@ pub mod small_disk;
 pub mod terminal;
 pub mod transcript;
 pub mod tree_copy;
+pub mod zkbroker;
 pub mod zkserver;

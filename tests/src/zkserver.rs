@@ -51,7 +51,7 @@ fn build() -> Result<()> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["build", "--quiet", "--locked", "-p", "server", "-p", "client", "--bins"])
+        .args(["build", "--quiet", "--locked", "-p", "server", "-p", "client", "-p", "broker", "--bins"])
         .arg("--target-dir")
         .arg(target_dir());
     if profile_dir().ends_with("release") {
