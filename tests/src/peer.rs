@@ -78,6 +78,20 @@ pub fn kazoo_python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The Python interpreter that has Kafka's clients, in the virtual environment made by the installing script.
+pub fn kafka_python() -> Result<PathBuf> {
+    let python = target_dir().join("peers/kafka/bin/python");
+    installed(&python)?;
+    Ok(python)
+}
+
+/// Where the installing script puts kafkajs.
+pub fn kafka_node_modules() -> Result<PathBuf> {
+    let modules = target_dir().join("peers/kafkajs/node_modules");
+    installed(&modules)?;
+    Ok(modules)
+}
+
 /// # Errors
 /// When `path` is missing; the error says which script installs it.
 pub fn installed(path: &Path) -> Result<()> {
