@@ -3,7 +3,7 @@
 //! | to learn | read |
 //! | --- | --- |
 //! | who becomes it? | `election` |
-//! | what is to change? | [`decide`], pure, with `leader` for a single partition |
+//! | what is to change? | [`decide`](mod@decide), pure, with `leader` for a single partition |
 //! | how is it written, and who is kept from writing? | `write` |
 //! | in which order does all that happen? | `task` |
 //!

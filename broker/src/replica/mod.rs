@@ -7,7 +7,7 @@
 //! | how does a follower follow? | [`fetcher`] |
 //! | who leads, and what becomes of it? | [`manager`] |
 //! | where are the logs? | [`store`] |
-//! | how do groups keep their offsets? | [`offsets_log`] |
+//! | how do groups keep their offsets? | [`offsets_log`](mod@offsets_log) |
 //! | what happens from time to time? | [`upkeep`], [`cleaning`] |
 
 pub mod cleaning;
