@@ -105,7 +105,7 @@ impl Stage {
             Victim::Controller => ("/controller".to_owned(), "brokerid"),
             _ => (state_path(0), "leader"),
         };
-        let payload: Value = serde_json::from_slice(&self.client.get(&path).await?.data)?;
+        let payload = payload(&self.client, &path).await?;
         let id = payload[key].as_u64().with_context(|| format!("{path}: {payload}"))?;
         Ok(Id::try_from(id)?)
     }
@@ -155,11 +155,7 @@ async fn wait_until_all_in_sync(client: &Client, brokers: &[Broker]) -> Result<(
     while Instant::now() < deadline {
         let mut in_sync = 0;
         for partition in 0..PARTITIONS {
-            let state = match client.get(&state_path(partition)).await {
-                Ok(state) => serde_json::from_slice(&state.data)?,
-                Err(error) if error.code() == Some(ErrorCode::NoNode) => Value::Null,
-                Err(error) => return Err(error.into()),
-            };
+            let state = payload(client, &state_path(partition)).await?;
             in_sync += usize::from(state["isr"].as_array().is_some_and(|isr| isr.len() == brokers.len()));
         }
         if in_sync == PARTITIONS {
@@ -168,6 +164,18 @@ async fn wait_until_all_in_sync(client: &Client, brokers: &[Broker]) -> Result<(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     bail!("not all replicas come to be in sync; the brokers' logs:\n{}", logs(brokers))
+}
+
+/// Null if there is no such znode. The server that is asked may be the one that has been killed: then another one is.
+async fn payload(client: &Client, path: &str) -> Result<Value> {
+    loop {
+        match client.get(path).await {
+            Ok(znode) => return Ok(serde_json::from_slice(&znode.data)?),
+            Err(error) if error.code() == Some(ErrorCode::NoNode) => return Ok(Value::Null),
+            Err(error) if error.is_transient() => client.connected().await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The last of what each has logged.
