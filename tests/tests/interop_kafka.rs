@@ -25,6 +25,12 @@ fn kafka_python_does_what_its_users_do() -> Result<()> {
 }
 
 #[test]
+fn kafka_python_does_the_same_with_three_brokers() -> Result<()> {
+    let mut python = Command::new(peer::kafka_python()?);
+    run_on(3, python.arg(interop_dir("kafka").join("kafka_python_scenarios.py")), "")
+}
+
+#[test]
 fn confluent_kafka_does_what_its_users_do() -> Result<()> {
     run_python("confluent_scenarios.py")
 }
@@ -47,5 +53,9 @@ fn run_python(script: &str) -> Result<()> {
 }
 
 fn run(client: &mut Command, config: &str) -> Result<()> {
-    must_succeed(&Cluster::start(1, config)?, client, Duration::from_secs(300))
+    run_on(1, client, config)
+}
+
+fn run_on(brokers: u32, client: &mut Command, config: &str) -> Result<()> {
+    must_succeed(&Cluster::start(brokers, config)?, client, Duration::from_secs(300))
 }
