@@ -13,6 +13,9 @@ use super::partition::Partition;
 use crate::log::{Checkpoint, Error};
 use crate::topic_partition::TopicPartition;
 
+/// How often it is looked for logs that `flush.ms` wants synced.
+const FLUSH_CHECK: Duration = Duration::from_secs(1);
+
 /// How often.
 #[derive(Debug, Clone, Copy)]
 pub struct UpkeepSettings {
@@ -37,6 +40,7 @@ pub struct UpkeepSettings {
 enum Task {
     Shrink,
     HighWatermarks,
+    Flush,
     RecoveryPoints,
     Starts,
     Retention,
@@ -47,6 +51,7 @@ pub fn start(replicas: &Arc<Replicas>, settings: UpkeepSettings) {
     let tasks = [
         (Task::Shrink, settings.lag_max / 2, settings.lag_max / 2),
         (Task::HighWatermarks, settings.high_watermarks, settings.high_watermarks),
+        (Task::Flush, FLUSH_CHECK, FLUSH_CHECK),
         (Task::RecoveryPoints, settings.first_after, settings.recovery_points),
         (Task::Starts, settings.first_after, settings.starts),
         (Task::Retention, settings.first_after, settings.retention),
@@ -83,6 +88,11 @@ fn once(replicas: &Replicas, task: Task, settings: UpkeepSettings) -> Result<(),
     match task {
         Task::Shrink => Ok(()),
         Task::HighWatermarks => checkpoint(replicas, Checkpoint::HighWatermark, Partition::high_watermark),
+        Task::Flush => {
+            let is_due =
+                |partition: &Arc<Partition>| partition.with_log(|log| log.is_flush_due(clock::now().wall_ms));
+            replicas.all().iter().filter(|it| is_due(it)).try_for_each(|partition| flush(partition, true))
+        }
         Task::RecoveryPoints => {
             replicas.all().iter().try_for_each(|partition| flush(partition, false))?;
             let point = |partition: &Partition| partition.with_log(|log| log.recovery_point());
