@@ -100,7 +100,9 @@ impl ServerView for Shared {
             Some(PeerState::Leading) => Mode::Leader,
             Some(PeerState::Following) => Mode::Follower,
             Some(PeerState::Observing) => Mode::Observer,
-            Some(PeerState::Looking) => Mode::ReadOnly,
+            // Whoever asks whether we serve and then what we are may see the time before read-only begins.
+            Some(PeerState::Looking) if self.is_read_only.load(Relaxed) => Mode::ReadOnly,
+            Some(PeerState::Looking) => Mode::Looking,
         }
     }
 

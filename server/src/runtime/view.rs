@@ -97,8 +97,10 @@ pub enum Mode {
     Follower,
     /// Of an ensemble, without a vote.
     Observer,
-    /// Of an ensemble without a leader.
+    /// Of an ensemble without a leader, and serves who accepts that.
     ReadOnly,
+    /// Of an ensemble, in search of a leader, and serves nobody.
+    Looking,
 }
 
 impl Mode {
@@ -111,6 +113,7 @@ impl Mode {
             Self::Follower => "follower",
             Self::Observer => "observer",
             Self::ReadOnly => "read-only",
+            Self::Looking => "leaderelection",
         }
     }
 }
