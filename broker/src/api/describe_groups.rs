@@ -4,14 +4,13 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 use kafka_protocol::protocol::StrBytes;
 
+use super::NOT_ASKED;
 use super::group_words::{name, word, word_or_none};
 use crate::group::{GroupCoordinator, GroupDescription, MemberDescription};
 
 /// What may be done with a group, a bit for each of Kafka's `AclOperation`s: to read, to delete and to describe it.
 /// Nobody is kept from any.
 const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
-/// In place of those, when they were not asked for.
-const NOT_ASKED: i32 = i32::MIN;
 
 /// Answers at once.
 pub(super) fn handle(

@@ -16,7 +16,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::error::ResponseError;
 use parking_lot::Mutex;
@@ -33,13 +32,13 @@ use super::shard::{FetchedOffset, GroupLine, Shard, ShardOutputs, partition_of};
 use super::state::{GroupDescription, GroupState};
 use crate::TopicPartition;
 use crate::registry::ClusterImage;
+use crate::registry::clock::now_ms;
 use crate::topic_partition::BrokerId;
 
+/// The topic that is the log of the groups.
+pub use crate::registry::admin::OFFSETS_TOPIC;
 use serving::{Phase, Served};
 pub use storage::{AppendBatch, OffsetsLog, ReadBatches};
-
-/// The topic that is the log of the groups.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The groups of this broker. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -65,13 +64,8 @@ struct Clock {
 }
 
 impl Clock {
-    #[allow(clippy::disallowed_methods, reason = "the rim: here the time is read that the shards are given")]
     fn now(&self) -> Now {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            monotonic: self.started.elapsed(),
-            wall_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-        }
+        Now { monotonic: self.started.elapsed(), wall_ms: now_ms() }
     }
 }
 

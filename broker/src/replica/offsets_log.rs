@@ -1,6 +1,5 @@
 //! The groups' log, `__consumer_offsets`: what the coordinator appends to it and reads from it.
 
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use super::manager::Replicas;
 use super::partition::{Partition, Promise};
 use super::waiters::Waiter;
 use crate::group::{OFFSETS_TOPIC, OffsetsLog};
-use crate::log::Slice;
 use crate::log::batch::Batch;
 
 /// Read at a time while groups are loaded.
@@ -105,18 +103,12 @@ fn chunk(reading: &mut Reading) -> Result<Bytes, ResponseError> {
         .as_leader(Some(reading.epoch), |log, _, _| log.read(next, end, CHUNK_BYTES, true))
         .map_err(|_| ResponseError::NotLeaderOrFollower)?
         .map_err(|error| error.response())?;
-    let bytes = bytes_of(&slice).map_err(|error| {
+    let bytes = slice.read().map_err(|error| {
         warn!(partition = %reading.partition.name, %error, "groups not read");
         ResponseError::KafkaStorageError
     })?;
     // Compaction leaves holes; an empty end is an end.
     reading.next = next_offset(&bytes).unwrap_or(end);
-    Ok(bytes)
-}
-
-fn bytes_of(slice: &Slice) -> std::io::Result<Bytes> {
-    let mut bytes = vec![0; slice.len];
-    slice.file.read_exact_at(&mut bytes, slice.position)?;
     Ok(bytes.into())
 }
 
