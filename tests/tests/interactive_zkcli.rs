@@ -195,6 +195,8 @@ fn sessions_end_and_begin_at_the_prompt() -> Result<()> {
     shell.await_text("[there, zookeeper]")?;
     shell.enter("nonsense")?;
     shell.await_text("Command not found: Command not found nonsense")?;
+    // Between prompts the terminal takes Ctrl-D for itself.
+    shell.await_line(&line(&other, 6, ""))?;
     shell.press(keys::CTRL_D)?;
     assert_ne!(shell.wait()?.code(), Some(0), "the last command failed");
     Ok(())
