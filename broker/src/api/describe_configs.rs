@@ -1,7 +1,5 @@
 //! What topics and brokers are configured with, and where each value comes from. Kafka's `DescribeConfigs`.
 
-use std::collections::BTreeMap;
-
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
@@ -11,8 +9,10 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, text};
+use crate::config::DescribedKey;
 use crate::config::topic::{Described, Source, TopicConfigError};
 use crate::registry::ClusterImage;
+use crate::registry::image::Overrides;
 use crate::registry::paths::DEFAULT_ENTITY;
 use crate::topic_partition::BrokerId;
 
@@ -101,26 +101,34 @@ fn broker(
         let message = format!("only broker {id} knows its configuration, this is {}", context.me);
         return Err(Refused { error: ResponseError::InvalidRequest, message });
     }
-    let mut values: BTreeMap<&str, (&str, Source)> = BTreeMap::new();
-    if id.is_some() {
-        values.extend(context.config.raw.iter().map(|(key, value)| (&**key, (&**value, Source::File))));
+    let none = Overrides::default();
+    let dynamic = |entity: &str| image.broker_configs.get(entity).map_or(&none, |config| config);
+    let all = dynamic(DEFAULT_ENTITY);
+    if id.is_none() {
+        let set = all.iter().map(|(key, value)| (key.as_str(), vec![(Source::AllBrokers, value.as_str())]));
+        let set = set.map(|(name, candidates)| DescribedKey { name, candidates, is_dynamic: true });
+        return Ok(set.map(|key| of_broker(&key)).collect());
     }
-    let layers = [(DEFAULT_ENTITY, Source::AllBrokers), (name, Source::Broker)];
-    for (entity, source) in layers.into_iter().filter(|(entity, _)| !entity.is_empty()) {
-        let dynamic = image.broker_configs.get(entity).into_iter().flat_map(|config| config.iter());
-        values.extend(dynamic.map(|(key, value)| (&**key, (&**value, source))));
-    }
-    Ok(values.into_iter().map(|(key, (value, source))| of_broker(key, value, source)).collect())
+    Ok(context.config.describe(dynamic(name), all).iter().map(of_broker).collect())
 }
 
-fn of_broker(key: &str, value: &str, source: Source) -> DescribeConfigsResourceResult {
-    let is_sensitive = key.contains("password") || key.contains("secret");
+fn of_broker(key: &DescribedKey<'_>) -> DescribeConfigsResourceResult {
+    let is_sensitive = key.name.contains("password") || key.name.contains("secret");
+    let shown = |value: &str| (!is_sensitive).then(|| text(value));
+    let synonyms = key.candidates.iter().map(|(source, value)| {
+        DescribeConfigsSynonym::default()
+            .with_name(text(key.name))
+            .with_value(shown(value))
+            .with_source(*source as i8)
+    });
+    let in_effect = key.candidates.first();
     DescribeConfigsResourceResult::default()
-        .with_name(text(key))
-        .with_value((!is_sensitive).then(|| text(value)))
-        .with_read_only(source == Source::File)
-        .with_config_source(source as i8)
+        .with_name(text(key.name))
+        .with_value(in_effect.and_then(|(_, value)| shown(value)))
+        .with_read_only(!key.is_dynamic)
+        .with_config_source(in_effect.map_or(Source::Default, |(source, _)| *source) as i8)
         .with_is_sensitive(is_sensitive)
+        .with_synonyms(synonyms.collect())
         .with_config_type(STRING)
 }
 

@@ -1,5 +1,6 @@
 //! A broker's whole configuration: `server.properties`, checked once. Kafka's `KafkaConfig`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::sections::{
     CleanerConfig, ControlledShutdown, ControllerConfig, GroupConfig, LogConfig, NetworkConfig,
     OffsetsConfig, ReplicaConfig, TopicsConfig,
 };
-use super::topic::{KEYS, Layers, Properties as Raw, TopicConfig, TopicConfigError};
+use super::topic::{self, KEYS, Layers, Properties as Raw, Source, TopicConfig, TopicConfigError};
 use crate::registry::ServiceConfig;
 use crate::topic_partition::BrokerId;
 
@@ -54,6 +55,19 @@ pub struct BrokerConfig {
     pub metrics_host: String,
     /// All keys as they stand in the file: the layer below topics' own settings.
     pub raw: Raw,
+    /// All keys there are, topics' included, and what they stand for where nobody sets them.
+    pub defaults: BTreeMap<&'static str, Option<String>>,
+}
+
+/// A broker's key with all the values it was given, the one in effect first. It is null without one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedKey<'a> {
+    /// The key.
+    pub name: &'a str,
+    /// What it was set to, where, and what it stands for if nobody sets it.
+    pub candidates: Vec<(Source, &'a str)>,
+    /// Whether it can be changed while the broker runs.
+    pub is_dynamic: bool,
 }
 
 impl BrokerConfig {
@@ -104,6 +118,7 @@ impl BrokerConfig {
             metrics_port: metrics_port(file)?,
             metrics_host: file.text("metrics.http.host").unwrap_or_else(|| "127.0.0.1".into()),
             raw: file.raw(),
+            defaults: topic::broker_defaults().chain(file.defaults()).collect(),
         };
         let topics = Layers { file: Some(&config.raw), ..Layers::default() };
         TopicConfig::resolve(topics).map_err(|TopicConfigError { key, what, .. }| file.wrong(&key, what))?;
@@ -116,6 +131,25 @@ impl BrokerConfig {
     /// A value that makes no sense.
     pub fn topic(&self, own: &Raw) -> Result<TopicConfig, TopicConfigError> {
         TopicConfig::resolve(Layers { topic: Some(own), file: Some(&self.raw), ..Layers::default() })
+    }
+
+    /// Every key, with what was set for this broker while it runs, and for all. Of keys that others know, only
+    /// those that are set.
+    pub fn describe<'a>(&'a self, this: &'a Raw, all: &'a Raw) -> Vec<DescribedKey<'a>> {
+        let layers = [(Source::Broker, this), (Source::AllBrokers, all), (Source::File, &self.raw)];
+        let set = layers.into_iter().flat_map(|(_, layer)| layer.keys().map(String::as_str));
+        let names: BTreeSet<&str> = set.chain(self.defaults.keys().copied()).collect();
+        let describe = |name: &'a str| {
+            let given =
+                layers.iter().filter_map(|(source, layer)| Some((*source, layer.get(name)?.as_str())));
+            let default = self.defaults.get(name).and_then(Option::as_deref);
+            DescribedKey {
+                name,
+                candidates: given.chain(default.map(|value| (Source::Default, value))).collect(),
+                is_dynamic: is_topic_synonym(name),
+            }
+        };
+        names.into_iter().map(describe).collect()
     }
 }
 
@@ -270,6 +304,34 @@ mod tests {
         assert!(error.starts_with("server.properties:2: log.retention.ms=soon: "), "{error}");
         let config = parse("zookeeper.connect=zk\nlog.retention.hours=1\n").unwrap();
         assert_eq!(config.topic(&Raw::new()).unwrap().retention, Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn every_key_is_described_with_all_that_could_have_been_its_value() {
+        let config = parse("zookeeper.connect=zk\nlog.segment.bytes=1000\nmy.own=x\n").unwrap();
+        let this = Raw::from([("log.segment.bytes".to_owned(), "3000".to_owned())]);
+        let all = Raw::from([("log.segment.bytes".to_owned(), "2000".to_owned())]);
+        let described = config.describe(&this, &all);
+        let of = |name: &str| described.iter().find(|it| it.name == name).unwrap();
+        let candidates = [
+            (Source::Broker, "3000"),
+            (Source::AllBrokers, "2000"),
+            (Source::File, "1000"),
+            (Source::Default, "1073741824"),
+        ];
+        assert_eq!(
+            (&*of("log.segment.bytes").candidates, of("log.segment.bytes").is_dynamic),
+            (&candidates[..], true)
+        );
+        assert_eq!(of("log.retention.hours").candidates, [(Source::Default, "168")]);
+        assert_eq!(of("log.retention.ms").candidates, []);
+        assert_eq!(of("num.partitions").candidates, [(Source::Default, "1")]);
+        assert_eq!(of("my.own").candidates, [(Source::File, "x")]);
+        assert!(!of("num.partitions").is_dynamic);
+        assert_eq!(
+            of("log.cleaner.io.max.bytes.per.second").candidates,
+            [(Source::Default, "1.7976931348623157e308")]
+        );
     }
 
     #[test]

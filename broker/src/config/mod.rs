@@ -9,7 +9,7 @@ mod properties;
 mod sections;
 pub mod topic;
 
-pub use broker::BrokerConfig;
+pub use broker::{BrokerConfig, DescribedKey};
 pub use error::ConfigError;
 pub use listeners::Listeners;
 pub use sections::{

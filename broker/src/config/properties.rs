@@ -1,7 +1,7 @@
 //! A Java properties file, whose every value still knows its line.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,12 +12,15 @@ use java_properties::{LineContent, PropertiesIter};
 use super::error::ConfigError;
 use super::topic::Properties as Raw;
 
-/// The keys of a file, and which of them have been asked for.
+/// What keys stand for that nobody set; `None` where that cannot be said in a value.
+pub(super) type Defaults = BTreeMap<&'static str, Option<String>>;
+
+/// The keys of a file, and those that have been asked for, set or not.
 #[derive(Debug)]
 pub(super) struct Properties {
     path: PathBuf,
     entries: BTreeMap<String, Entry>,
-    asked: BTreeSet<&'static str>,
+    asked: Defaults,
 }
 
 #[derive(Debug)]
@@ -41,7 +44,7 @@ impl Properties {
                 entries.insert(key.trim().to_owned(), Entry { value: value.trim().to_owned(), line: number });
             }
         }
-        Ok(Self { path: path.into(), entries, asked: BTreeSet::new() })
+        Ok(Self { path: path.into(), entries, asked: Defaults::new() })
     }
 
     /// The file.
@@ -58,8 +61,13 @@ impl Properties {
     /// Keys that were never asked for and that `known` does not know either, with their lines.
     pub(super) fn unknown(&self, known: impl Fn(&str) -> bool) -> Vec<(&str, usize)> {
         let unasked =
-            self.entries.iter().filter(|(key, _)| !self.asked.contains(key.as_str()) && !known(key));
+            self.entries.iter().filter(|(key, _)| !self.asked.contains_key(key.as_str()) && !known(key));
         unasked.map(|(key, entry)| (key.as_str(), entry.line)).collect()
+    }
+
+    /// All that have been asked for, with their defaults.
+    pub(super) fn defaults(&self) -> Defaults {
+        self.asked.clone()
     }
 
     /// Whether anything stands there.
@@ -69,8 +77,14 @@ impl Properties {
 
     /// What stands there; nothing is as good as not there.
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
-        self.asked.insert(key);
+        self.asked.entry(key).or_default();
         self.entries.get(key).map(|entry| entry.value.clone()).filter(|value| !value.is_empty())
+    }
+
+    /// The same; it is remembered what nothing stands for.
+    fn text_or(&mut self, key: &'static str, default: String) -> Option<String> {
+        self.asked.insert(key, Some(default));
+        self.text(key)
     }
 
     /// The same, where there must be something.
@@ -86,7 +100,7 @@ impl Properties {
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
-        match self.text(key) {
+        match self.text_or(key, default.to_string()) {
             None => Ok(default),
             Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
             Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
@@ -102,9 +116,10 @@ impl Properties {
         bounds: impl RangeBounds<N>,
     ) -> Result<N, ConfigError>
     where
-        N: FromStr + PartialOrd + Display,
+        N: FromStr + PartialOrd + Debug + Display,
     {
-        let Some(value) = self.text(key) else { return Ok(default) };
+        // Large fractions are displayed with hundreds of digits.
+        let Some(value) = self.text_or(key, format!("{default:?}")) else { return Ok(default) };
         let Ok(number) = value.parse::<N>() else {
             return Err(self.wrong(key, "not a number, or one that is too large"));
         };
@@ -191,6 +206,16 @@ mod tests {
         assert_eq!(properties.text("b"), None);
         assert_eq!(properties.list("list"), ["x", "y"]);
         assert_eq!(properties.number("c", 7, ..).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_has_been_asked_for_has_a_default() {
+        let mut properties = parse("a=1\n");
+        properties.number("a", 7, ..).unwrap();
+        properties.flag("b", true).unwrap();
+        properties.text("c");
+        let told = [("a", Some("7".to_owned())), ("b", Some("true".to_owned())), ("c", None)];
+        assert_eq!(properties.defaults(), BTreeMap::from(told));
     }
 
     #[test]

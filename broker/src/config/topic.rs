@@ -243,6 +243,17 @@ fn candidates(key: &'static Key, layers: Layers<'_>) -> Vec<Candidate> {
     found
 }
 
+/// The keys with which brokers speak for topics, and what each stands for where nobody sets it: of several for one thing
+/// only the coarsest has a default.
+pub(super) fn broker_defaults() -> impl Iterator<Item = (&'static str, Option<String>)> {
+    KEYS.iter().flat_map(|key| {
+        let last = key.synonyms.len().saturating_sub(1);
+        key.synonyms.iter().enumerate().map(move |(at, synonym)| {
+            (synonym.name, (at == last).then(|| in_unit_of(synonym.unit, key.default)))
+        })
+    })
+}
+
 /// The topic's default as the broker's key with the coarser unit says it: 604800000 ms are 168 hours.
 fn in_unit_of(unit: Unit, default: &str) -> String {
     match default.parse::<i64>() {
