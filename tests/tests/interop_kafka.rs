@@ -30,6 +30,15 @@ fn kafka_python_does_the_same_with_three_brokers() -> Result<()> {
     run_on(3, python.arg(interop_dir("kafka").join("kafka_python_scenarios.py")), "")
 }
 
+/// Small segments, and whoever looks after them never rests.
+#[test]
+fn a_consumer_finds_what_retention_and_compaction_leave() -> Result<()> {
+    let mut python = Command::new(peer::kafka_python()?);
+    let config =
+        "log.initial.task.delay.ms=0\nlog.retention.check.interval.ms=100\nlog.cleaner.backoff.ms=100\n";
+    run(python.arg(interop_dir("kafka").join("cleanup_scenarios.py")), config)
+}
+
 #[test]
 fn confluent_kafka_does_what_its_users_do() -> Result<()> {
     run_python("confluent_scenarios.py")
