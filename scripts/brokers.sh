@@ -5,6 +5,7 @@
 #   brokers.sh kill N            the same as a crash
 #   brokers.sh status            which are registered, where, and which is the controller
 #   brokers.sh bootstrap         what clients are told: host:port,host:port,..
+#   brokers.sh zookeeper         where the metadata stands, for zkcli -server
 #   brokers.sh stop              stops all and the ensemble; their data stays, and start carries on from it
 #
 # Variables:
@@ -25,7 +26,7 @@ host="${BROKERS_HOST:-127.0.0.1}"
 port="${BROKERS_PORT:-9092}"
 
 usage() {
-    sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 1
 }
 
@@ -149,6 +150,7 @@ case "${1:-}${one:+ N}" in
     "stop N") stop "$one" ;;
     "kill N") kill -9 "$(cat "$(pid_file "$one")")" ;;
     status) status ;;
+    zookeeper) zookeeper ;;
     bootstrap) bootstrap ;;
     *) usage ;;
 esac

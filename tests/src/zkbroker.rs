@@ -162,7 +162,7 @@ impl Broker {
     }
 }
 
-/// Brokers on one of our servers.
+/// Brokers on a server.
 #[derive(Debug)]
 pub struct Cluster {
     // Brokers take their leave from the service: they are dropped first.
@@ -176,10 +176,23 @@ impl Cluster {
     /// # Errors
     /// When one of them, or the server, does not start; the error holds its log.
     pub fn start(brokers: Id, config: &str) -> Result<Self> {
-        let service = zkserver::start()?;
+        Self::start_on(zkserver::start()?, (1..=brokers).map(|_| config))
+    }
+
+    /// The same on `service`, each broker with a `config` of its own.
+    ///
+    /// # Errors
+    /// See [`Cluster::start`].
+    pub fn start_on<'c>(service: Service, configs: impl IntoIterator<Item = &'c str>) -> Result<Self> {
         let connect = format!("{}{CHROOT}", service.address());
-        let brokers = (1..=brokers).map(|id| Broker::start(id, &connect, config)).collect::<Result<_>>()?;
+        let start = |(id, config)| Broker::start(id, &connect, config);
+        let brokers = (1..).zip(configs).map(start).collect::<Result<_>>()?;
         Ok(Self { brokers, service })
+    }
+
+    /// The `zookeeper.connect` of its brokers.
+    pub fn connect(&self) -> String {
+        format!("{}{CHROOT}", self.service.address())
     }
 
     /// The brokers, in the order of their numbers.
