@@ -12,7 +12,8 @@ use broker::registry::image::Endpoint;
 use broker::registry::payload::{BrokerRegistration, StatePayload};
 use broker::registry::{ClusterImage, Registry};
 use broker::{BrokerId, TopicPartition};
-use client::Client;
+use client::{Client, Error};
+use tokio::time::Instant;
 
 /// None of the waits takes a tenth of it, on an idle machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -91,11 +92,24 @@ impl Cluster {
 
 impl Member {
     /// Ends its session from outside, as if it had expired.
+    ///
+    /// Its owner takes a session back that was taken from it: whoever is faster ends it.
     pub(crate) async fn lose_session(&self) {
         let client = self.registry.client();
-        let taken_over = Client::builder().resume(client.session_id(), client.session_password());
-        let server = client.server().unwrap();
-        taken_over.connect(&server.to_string()).await.unwrap().close().await.unwrap();
+        let (id, password, server) =
+            (client.session_id(), client.session_password(), client.server().unwrap().to_string());
+        let end = async || {
+            let taken_over = Client::builder().resume(id, password.clone());
+            taken_over.connect(&server).await?.close().await
+        };
+        let limit = Instant::now() + LIMIT;
+        loop {
+            match end().await {
+                Ok(()) | Err(Error::SessionExpired) => return,
+                Err(error) if error.is_transient() && Instant::now() < limit => {}
+                Err(error) => panic!("the session does not end: {error}"),
+            }
+        }
     }
 }
 
