@@ -127,7 +127,8 @@ impl Broker {
         if let Some(port) = config.metrics_port {
             let address = format!("{}:{port}", config.metrics_host);
             let (registry, replicas) = (registry.clone(), Arc::clone(&replicas));
-            let subject = Subject { me, registry, replicas, controller: controller.clone() };
+            let (controller, groups) = (controller.clone(), groups.clone());
+            let subject = Subject { me, registry, replicas, controller, groups };
             let started = metrics::start(&address, subject, stopping.clone()).await;
             let bound = started.map_err(|cause| BrokerError::Listen { address, cause })?;
             info!(%bound, "metrics");

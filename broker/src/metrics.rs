@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::controller::Controller;
+use crate::group::{GroupCoordinator, GroupState};
 use crate::registry::Registry;
 use crate::replica::Replicas;
 use crate::topic_partition::BrokerId;
@@ -41,6 +42,22 @@ const ACTIVE_CONTROLLER: &str = "kafka_controller_kafkacontroller_activecontroll
 const OFFLINE: &str = "kafka_controller_kafkacontroller_offlinepartitionscount";
 const BROKERS: &str = "kafka_controller_kafkacontroller_activebrokercount";
 const TOPICS: &str = "kafka_controller_kafkacontroller_globaltopiccount";
+const GROUPS: &str = "kafka_coordinator_group_groupmetadatamanager_numgroups";
+const GROUP_OFFSETS: &str = "kafka_coordinator_group_groupmetadatamanager_numoffsets";
+/// A gauge for the groups in each state.
+const GROUP_STATES: [(GroupState, &str); 5] = [
+    (GroupState::Empty, "kafka_coordinator_group_groupmetadatamanager_numgroupsempty"),
+    (
+        GroupState::PreparingRebalance,
+        "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance",
+    ),
+    (
+        GroupState::CompletingRebalance,
+        "kafka_coordinator_group_groupmetadatamanager_numgroupscompletingrebalance",
+    ),
+    (GroupState::Stable, "kafka_coordinator_group_groupmetadatamanager_numgroupsstable"),
+    (GroupState::Dead, "kafka_coordinator_group_groupmetadatamanager_numgroupsdead"),
+];
 const LOG_BYTES: &str = "kafka_log_log_size";
 const LOG_END: &str = "kafka_log_log_logendoffset";
 const LOG_START: &str = "kafka_log_log_logstartoffset";
@@ -100,6 +117,7 @@ pub(crate) struct Subject {
     pub(crate) registry: Registry,
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) controller: Controller,
+    pub(crate) groups: GroupCoordinator,
 }
 
 /// Counts from now on, and shows it at `http://address/metrics` until `stop` turns true. Gives where that is.
@@ -170,6 +188,13 @@ impl Subject {
         gauge!(UNDER_REPLICATED).set(under_replicated as f64);
         gauge!(UNDER_MIN_ISR).set(under_min as f64);
 
+        let groups = self.groups.list(|_| true).groups;
+        gauge!(GROUPS).set(groups.len() as f64);
+        gauge!(GROUP_OFFSETS).set(groups.iter().map(|group| group.offsets).sum::<usize>() as f64);
+        for (state, name) in GROUP_STATES {
+            gauge!(name).set(groups.iter().filter(|group| group.state == state).count() as f64);
+        }
+
         let all = self.replicas.all();
         gauge!(PARTITIONS).set(all.len() as f64);
         for partition in all {
@@ -213,6 +238,8 @@ fn describe() {
         (OFFLINE, Unit::Count, "At the controller: partitions without a leader."),
         (BROKERS, Unit::Count, "Brokers that are registered."),
         (TOPICS, Unit::Count, "Topics of the cluster."),
+        (GROUPS, Unit::Count, "Groups coordinated here."),
+        (GROUP_OFFSETS, Unit::Count, "Offsets committed by groups coordinated here."),
         (LOG_BYTES, Unit::Bytes, "Size of a partition's log."),
         (LOG_END, Unit::Count, "The offset that a partition's next record gets."),
         (LOG_START, Unit::Count, "A partition's first offset."),
@@ -220,6 +247,9 @@ fn describe() {
     ];
     for (name, unit, help) in gauges {
         describe_gauge!(name, unit, help);
+    }
+    for (state, name) in GROUP_STATES {
+        describe_gauge!(name, Unit::Count, format!("Groups coordinated here that are {state}."));
     }
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time to the answer, waiting for others included.");
 }

@@ -68,6 +68,8 @@ pub struct GroupLine {
     pub protocol_type: Arc<str>,
     /// What it is about.
     pub state: GroupState,
+    /// In how many partitions it has got anywhere.
+    pub offsets: usize,
 }
 
 /// How far a group has got in a partition, if anywhere; or why that cannot be said now.
@@ -256,6 +258,7 @@ impl Shard {
             group: Arc::clone(group.id()),
             protocol_type: group.protocol_type(),
             state: group.state(),
+            offsets: group.committed_partitions().len(),
         })
     }
 
