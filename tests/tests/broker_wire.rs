@@ -15,6 +15,7 @@ const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 
 const UNSUPPORTED_VERSION: i16 = 35;
+const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long a fetch is willing to wait: longer than the test waits for its answer.
@@ -77,6 +78,23 @@ fn a_producer_that_wants_no_acknowledgement_is_sent_none() -> Result<()> {
     answer.skip(4 + 3 + 4 + 4)?;
     ensure!(answer.int16()? == 0, "an error: {answer:?}");
     ensure!(answer.int64()? == 2, "another offset: {answer:?}");
+    Ok(())
+}
+
+/// Of its batch no more is read than its head.
+#[test]
+fn a_producer_too_old_for_zstd_is_told_so() -> Result<()> {
+    const CODEC: usize = 22;
+    let mut cluster = broker()?;
+    let mut client = Wire::connect(cluster.brokers()[0].address())?;
+    client.create(b"t")?;
+    let mut request = produce(b"t", 1);
+    let batch_at = request.len() - BATCH.len();
+    request[batch_at + CODEC] = 4;
+    client.send(PRODUCE, 3, 1, &request)?;
+    let mut answer = client.receive(1)?;
+    answer.skip(4 + 3 + 4 + 4)?;
+    ensure!(answer.int16()? == UNSUPPORTED_COMPRESSION_TYPE, "another error: {answer:?}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::FetchPartition;
+use kafka_protocol::records::Compression;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Context, epoch_asked};
@@ -17,6 +18,10 @@ use crate::topic_partition::BrokerId;
 use crate::wire::fetch::{Fetched, FetchedPartition, Records};
 use crate::wire::{Head, Reply};
 
+/// From this version on consumers know zstd (KIP-110). Others are refused where a topic is all zstd; what a producer has
+/// packed so elsewhere is given as it is, as Kafka does.
+const ZSTD_SINCE: i16 = 10;
+
 /// Waits until there is as much as was asked for, or for as long.
 pub(super) async fn handle(context: &Context, head: &Head, request: FetchRequest) -> Reply {
     if request.session_id != 0 {
@@ -24,7 +29,7 @@ pub(super) async fn handle(context: &Context, head: &Head, request: FetchRequest
         let error = ResponseError::FetchSessionIdNotFound.code();
         return Fetched { error, topics: Vec::new() }.encode(head);
     }
-    let fetch = Fetch::new(context, &request);
+    let fetch = Fetch::new(context, &request, head.version);
     let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
     let waiter = Waiter::default();
@@ -53,9 +58,15 @@ struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
-    fn new(context: &Context, request: &'a FetchRequest) -> Self {
+    fn new(context: &Context, request: &'a FetchRequest, version: i16) -> Self {
         let partitions = request.topics.iter().map(|topic| {
-            let find = |wanted: &FetchPartition| context.replicas.partition(&topic.topic, wanted.partition);
+            let find = |wanted: &FetchPartition| {
+                let partition = context.replicas.partition(&topic.topic, wanted.partition)?;
+                if version < ZSTD_SINCE && partition.config().compression == Some(Compression::Zstd) {
+                    return Err(ResponseError::UnsupportedCompressionType);
+                }
+                Ok(partition)
+            };
             topic.partitions.iter().map(find).collect()
         });
         let follower = Some(*request.replica_id).filter(|id| *id >= 0);

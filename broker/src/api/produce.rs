@@ -10,9 +10,11 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::records::Compression;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Context, encoded, is_internal};
+use crate::log::batch::BatchHead;
 use crate::metrics;
 use crate::net::Answer;
 use crate::replica::clock;
@@ -24,7 +26,8 @@ use crate::wire::Head;
 /// waits for the followers.
 pub(super) fn handle(context: &Context, head: &Head, request: ProduceRequest) -> Answer {
     let acks = request.acks;
-    let mut appended = Appended { response: ProduceResponse::default(), promised: Vec::new() };
+    let mut appended =
+        Appended { version: head.version, response: ProduceResponse::default(), promised: Vec::new() };
     for (topic_at, topic) in request.topic_data.into_iter().enumerate() {
         let mut answered = TopicProduceResponse::default().with_name(topic.name.clone());
         for (partition_at, data) in topic.partition_data.into_iter().enumerate() {
@@ -50,6 +53,7 @@ pub(super) fn handle(context: &Context, head: &Head, request: ProduceRequest) ->
 }
 
 struct Appended {
+    version: i16,
     response: ProduceResponse,
     promised: Vec<Promised>,
 }
@@ -105,6 +109,9 @@ impl Appended {
         }
         let partition = context.replicas.partition(topic, data.index)?;
         let records = data.records.unwrap_or_default();
+        if self.version < ZSTD_SINCE && has_zstd(&records) {
+            return Err(ResponseError::UnsupportedCompressionType.into());
+        }
         let (appended, promise) = partition.append(&records, acks == -1, clock::now())?;
         if acks == -1 {
             match partition.fate(promise) {
@@ -162,6 +169,13 @@ impl Appended {
         let response = &mut self.response.responses[topic].partition_responses[partition];
         *response = failed(PartitionProduceResponse::default().with_index(response.index), error.into());
     }
+}
+
+/// From this version on producers know zstd, and that others may not (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+
+fn has_zstd(records: &[u8]) -> bool {
+    BatchHead::parse(records).is_ok_and(|head| head.attributes.compression() == Ok(Compression::Zstd))
 }
 
 fn failed(response: PartitionProduceResponse, error: ProduceError) -> PartitionProduceResponse {
