@@ -2,7 +2,7 @@
 # What takes hours: the tests' own code with larger numbers. Prints what each part did.
 #   CRASH_ROUNDS (200)    kills of a server under load, and about as many while it recovers
 #   CHAOS_ROUNDS (100)    faults under load for each composition of a real ensemble, ours and Java's
-#   BROKER_ROUNDS (50)    kills of partition leaders, controllers and coordination leaders under a producer's load
+#   BROKER_ROUNDS (50)    kills of partition leaders, controllers, coordination leaders, and stops, under a producer's load
 #   SIM_SEEDS (100000)    simulated crashes, and as many simulated ensembles and storms of clients
 #   DAMAGED_BYTES (20000) bytes of a data directory damaged, one at a time
 #   FUZZ_SECONDS (600)    for each fuzz target

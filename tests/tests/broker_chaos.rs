@@ -1,5 +1,5 @@
-//! Three brokers on three of our servers, replication 3, two in sync at least: whoever is killed under load, no
-//! acknowledged record is lost, none is out of order, and none stands twice.
+//! Three brokers on three of our servers, replication 3, two in sync at least: whoever is killed, or stopped for a while, under load,
+//! no acknowledged record is lost, none is out of order, and none stands twice.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -26,13 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const RECORDS: u64 = 1000;
 
 /// Who is killed, in turn.
-const VICTIMS: [Victim; 3] = [Victim::PartitionLeader, Victim::Controller, Victim::CoordinationLeader];
+const VICTIMS: [Victim; 4] =
+    [Victim::PartitionLeader, Victim::Controller, Victim::CoordinationLeader, Victim::StoppedLeader];
 
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     PartitionLeader,
     Controller,
     CoordinationLeader,
+    /// Not killed, but made to stand still until another leads: it wakes up, and believes that it still does.
+    StoppedLeader,
 }
 
 /// A round for each victim; `MENAGERIE_BROKER_ROUNDS` asks for more.
@@ -83,6 +86,13 @@ impl Stage {
                 self.ensemble.start(leader)?;
                 self.ensemble.wait_until_serving(leader)?;
                 format!("server {leader}")
+            }
+            Victim::StoppedLeader => {
+                let id = self.broker_of(victim).await?;
+                self.broker(id)?.signal("STOP")?;
+                self.progress()?;
+                self.broker(id)?.signal("CONT")?;
+                format!("broker {id}")
             }
             Victim::PartitionLeader | Victim::Controller => {
                 let id = self.broker_of(victim).await?;
