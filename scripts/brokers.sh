@@ -92,6 +92,17 @@ stop() {
     echo "broker $1: stopped"
 }
 
+# Ends it without a word, and waits until it is gone.
+crash() {
+    local tries=100
+    kill -9 "$(cat "$(pid_file "$1")")"
+    while is_running "$1" && [ "$tries" -gt 0 ]; do
+        sleep 0.1
+        tries=$((tries - 1))
+    done
+    echo "broker $1: killed"
+}
+
 # What the shell prints of $@, without what it says of its connection.
 ask() {
     "$(program zkcli)" -server "$(zookeeper)" "$@" 2>/dev/null || true
@@ -148,7 +159,7 @@ case "${1:-}${one:+ N}" in
     "start N") start "$one" ;;
     stop) stop_all ;;
     "stop N") stop "$one" ;;
-    "kill N") kill -9 "$(cat "$(pid_file "$one")")" ;;
+    "kill N") crash "$one" ;;
     status) status ;;
     zookeeper) zookeeper ;;
     bootstrap) bootstrap ;;

@@ -203,10 +203,17 @@ impl Broker {
             let asked = timeout(CONTROLLED_SHUTDOWN_TIMEOUT, self.ask_controller()).await;
             match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
                 Ok(0) => return info!("nothing is led here any more"),
+                Ok(remaining) if self.is_the_last() => {
+                    return info!(remaining, "no other broker is there to lead what is led here");
+                }
                 Ok(remaining) => warn!(remaining, "no other replica is in sync for all that is led here"),
                 Err(error) => warn!(error, "the controller did not take over what is led here"),
             }
         }
+    }
+
+    fn is_the_last(&self) -> bool {
+        self.registry.image().brokers.keys().all(|id| *id == self.me)
     }
 
     /// How many partitions it could not give to others.
