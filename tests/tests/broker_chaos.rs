@@ -39,7 +39,7 @@ enum Victim {
 }
 
 /// A round for each victim; `MENAGERIE_BROKER_ROUNDS` asks for more.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_record_is_lost_whoever_is_killed() -> Result<()> {
     let rounds = match env::var("MENAGERIE_BROKER_ROUNDS") {
         Ok(rounds) => rounds.parse().context("MENAGERIE_BROKER_ROUNDS")?,

@@ -33,6 +33,8 @@ class Load:
             "bootstrap.servers": SERVERS,
             "enable.idempotence": True,
             "linger.ms": 2,
+            # A broker that stands still is given up: what is under way to it goes nowhere else before.
+            "socket.timeout.ms": 10_000,
             "message.timeout.ms": PATIENCE * 1000,
             "queue.buffering.max.messages": AHEAD,
             "error_cb": lambda error: None,
