@@ -34,5 +34,5 @@ for target in "$@"; do
     echo "== $target: $seconds s"
     # What a target may hold in memory follows from its input, and is kept by the target itself; this is for the rest.
     cargo fuzz run --fuzz-dir . --sanitizer none "$target" "corpus/$target" -- \
-        -max_total_time="$seconds" -rss_limit_mb=256 -max_len="$longest" -print_final_stats=1
+        -max_total_time="$seconds" -rss_limit_mb=512 -max_len="$longest" -print_final_stats=1
 done

@@ -4,6 +4,7 @@
 mod connection;
 mod files;
 mod input;
+mod kafka;
 mod quorum;
 mod recovery;
 mod step;
@@ -37,6 +38,9 @@ impl Target {
     }
 }
 
+/// What a few compressed bytes may become before they are refused, and again as it is being copied.
+const UNPACKED: usize = 2 * broker::log::batch::UNPACKED_BYTES_MAX + (16 << 20);
+
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target::decoder("requests", wire::requests),
@@ -52,6 +56,21 @@ pub const TARGETS: &[Target] = &[
     Target::machine("client_session", client::fuzzing::play_session),
     Target::machine("step", step::step),
     Target::machine("recovery", recovery::recovery),
+    // An array's element of a byte or two is a struct with vectors of its own.
+    Target {
+        name: "kafka_requests",
+        run: kafka::requests,
+        bytes_per_input_byte: 512,
+        bytes_besides: 64 << 10,
+    },
+    Target { name: "kafka_batches", run: kafka::batches, bytes_per_input_byte: 64, bytes_besides: UNPACKED },
+    Target::decoder("kafka_group_records", kafka::group_records),
+    Target {
+        name: "kafka_partition_log",
+        run: kafka::partition_log,
+        bytes_per_input_byte: 64,
+        bytes_besides: UNPACKED,
+    },
 ];
 
 /// The target of this name.
