@@ -258,7 +258,7 @@ impl Shard {
             group: Arc::clone(group.id()),
             protocol_type: group.protocol_type(),
             state: group.state(),
-            offsets: group.committed_partitions().len(),
+            offsets: group.committed_count(),
         })
     }
 

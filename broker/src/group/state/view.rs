@@ -101,6 +101,14 @@ impl Group {
         Ok(self.offsets.get(partition))
     }
 
+    /// In how many partitions the group has got anywhere.
+    pub fn committed_count(&self) -> usize {
+        match self.state {
+            GroupState::Dead => 0,
+            _ => self.offsets.committed().len(),
+        }
+    }
+
     /// The partitions in which the group has got anywhere.
     pub fn committed_partitions(&self) -> Vec<TopicPartition> {
         match self.state {
