@@ -68,12 +68,10 @@ fn topic(
 }
 
 fn of_topic(described: &Described) -> DescribeConfigsResourceResult {
-    let synonyms = described.candidates.iter().map(|candidate| {
-        DescribeConfigsSynonym::default()
-            .with_name(text(candidate.name))
-            .with_value(Some(text(&candidate.value)))
-            .with_source(candidate.source as i8)
-    });
+    let synonyms = described
+        .candidates
+        .iter()
+        .map(|candidate| synonym(candidate.name, Some(text(&candidate.value)), candidate.source));
     DescribeConfigsResourceResult::default()
         .with_name(text(described.key.name))
         .with_value(Some(text(&described.value)))
@@ -115,12 +113,7 @@ fn broker(
 fn of_broker(key: &DescribedKey<'_>) -> DescribeConfigsResourceResult {
     let is_sensitive = key.name.contains("password") || key.name.contains("secret");
     let shown = |value: &str| (!is_sensitive).then(|| text(value));
-    let synonyms = key.candidates.iter().map(|(source, value)| {
-        DescribeConfigsSynonym::default()
-            .with_name(text(key.name))
-            .with_value(shown(value))
-            .with_source(*source as i8)
-    });
+    let synonyms = key.candidates.iter().map(|(source, value)| synonym(key.name, shown(value), *source));
     let in_effect = key.candidates.first();
     DescribeConfigsResourceResult::default()
         .with_name(text(key.name))
@@ -130,6 +123,10 @@ fn of_broker(key: &DescribedKey<'_>) -> DescribeConfigsResourceResult {
         .with_is_sensitive(is_sensitive)
         .with_synonyms(synonyms.collect())
         .with_config_type(STRING)
+}
+
+fn synonym(name: &str, value: Option<StrBytes>, source: Source) -> DescribeConfigsSynonym {
+    DescribeConfigsSynonym::default().with_name(text(name)).with_value(value).with_source(source as i8)
 }
 
 fn answered(

@@ -22,6 +22,9 @@ use crate::replica::partition::{Partition, ProduceError, Promise};
 use crate::replica::waiters::Waiter;
 use crate::wire::Head;
 
+/// From this version on producers know zstd, and that others may not (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+
 /// Appends all of `request` before it returns, so that what comes behind it stands behind it; with acks=all the answer
 /// waits for the followers.
 pub(super) fn handle(context: &Context, head: &Head, request: ProduceRequest) -> Answer {
@@ -170,9 +173,6 @@ impl Appended {
         *response = failed(PartitionProduceResponse::default().with_index(response.index), error.into());
     }
 }
-
-/// From this version on producers know zstd, and that others may not (KIP-110).
-const ZSTD_SINCE: i16 = 7;
 
 fn has_zstd(records: &[u8]) -> bool {
     BatchHead::parse(records).is_ok_and(|head| head.attributes.compression() == Ok(Compression::Zstd))
