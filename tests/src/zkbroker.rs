@@ -184,7 +184,7 @@ impl Cluster {
     /// # Errors
     /// See [`Cluster::start`].
     pub fn start_on<'c>(service: Service, configs: impl IntoIterator<Item = &'c str>) -> Result<Self> {
-        let connect = format!("{}{CHROOT}", service.address());
+        let connect = connect_to(&service);
         let start = |(id, config)| Broker::start(id, &connect, config);
         let brokers = (1..).zip(configs).map(start).collect::<Result<_>>()?;
         Ok(Self { brokers, service })
@@ -192,7 +192,7 @@ impl Cluster {
 
     /// The `zookeeper.connect` of its brokers.
     pub fn connect(&self) -> String {
-        format!("{}{CHROOT}", self.service.address())
+        connect_to(&self.service)
     }
 
     /// The brokers, in the order of their numbers.
@@ -209,6 +209,10 @@ impl Cluster {
     pub fn bootstrap(&self) -> String {
         self.brokers.iter().map(|broker| broker.address().to_string()).collect::<Vec<_>>().join(",")
     }
+}
+
+fn connect_to(service: &Service) -> String {
+    format!("{}{CHROOT}", service.address())
 }
 
 impl Served for Cluster {

@@ -5,7 +5,6 @@ See scenario.py for how to call it.
 """
 
 import random
-import sys
 import threading
 import time
 
@@ -13,7 +12,7 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource
 from kafka.errors import InvalidRecordError
 
-from kafka_python import Producer, admin, consumer, create, produce
+from kafka_python import Producer, admin, consumer, create, produce, read_everything
 from scenario import CODECS, LIMIT, equal, eventually, raises, run, scenario
 
 SEGMENT = 10_000
@@ -31,22 +30,6 @@ def fill(topic, count, timestamp_ms=None):
     with Producer(batch_size=0) as client:
         sent = [client.send(topic, PADDING, partition=0, timestamp_ms=timestamp_ms) for _ in range(count)]
         return [future.get(LIMIT).offset for future in sent]
-
-
-def read_everything(topic):
-    """All records from the first offset that there is to the end."""
-    partition = TopicPartition(topic, 0)
-    client = consumer()
-    client.assign([partition])
-    client.seek_to_beginning(partition)
-    (end,) = client.end_offsets([partition]).values()
-    records, deadline = [], time.monotonic() + LIMIT
-    while client.position(partition) < end:
-        assert time.monotonic() < deadline, "stuck at %d of %d" % (client.position(partition), end)
-        for some in client.poll(timeout_ms=500).values():
-            records.extend(some)
-    client.close()
-    return records
 
 
 def first_offset(topic):

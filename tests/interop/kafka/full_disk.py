@@ -6,10 +6,9 @@ promised, and goes on when a line comes by standard input.
 
 import sys
 
-from kafka import TopicPartition
 from kafka.errors import KafkaError, KafkaStorageError
 
-from kafka_python import Producer, consumer, create
+from kafka_python import Producer, create, read_everything
 from scenario import LIMIT, eventually
 
 VALUE = b"." * 10_000
@@ -26,21 +25,13 @@ def produce(client):
 
 def check():
     """Whatever was acknowledged is there."""
-    partition = TopicPartition(TOPIC, 0)
-    client = consumer()
-    client.assign([partition])
-    client.seek_to_beginning(partition)
-    found = {}
-
-    def is_at_the_end():
-        for record in sum(client.poll(500).values(), []):
-            assert record.value == VALUE
-            found[record.offset] = int(record.key)
-        return client.position(partition) >= client.end_offsets([partition])[partition]
-
-    eventually(is_at_the_end, "the end")
-    client.close()
-    lost = [offset for offset, number in acknowledged.items() if found.get(offset) != number]
+    found = {record.offset: record for record in read_everything(TOPIC)}
+    assert all(record.value == VALUE for record in found.values())
+    lost = [
+        offset
+        for offset, number in acknowledged.items()
+        if offset not in found or found[offset].key != b"%d" % number
+    ]
     assert not lost, "lost: %s" % lost
 
 
@@ -53,7 +44,7 @@ def is_taken(client):
 
 
 def say(word):
-    eventually(lambda: check() or True, "everything is read")
+    check()
     print("%s %d" % (word, len(acknowledged)), flush=True)
     sys.stdin.readline()
 

@@ -1,5 +1,7 @@
 """kafka-python's clients, as the scenarios use them."""
 
+import time
+
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from scenario import LIMIT, SERVERS, equal, eventually, fresh
@@ -60,6 +62,22 @@ def read_partition(topic, partition, count, **options):
     client = consumer(**options)
     client.assign([TopicPartition(topic, partition)])
     records = read(client, count)
+    client.close()
+    return records
+
+
+def read_everything(topic):
+    """All records of a topic of one partition, from the first offset that there is to the end."""
+    partition = TopicPartition(topic, 0)
+    client = consumer()
+    client.assign([partition])
+    client.seek_to_beginning(partition)
+    (end,) = client.end_offsets([partition]).values()
+    records, deadline = [], time.monotonic() + LIMIT
+    while client.position(partition) < end:
+        assert time.monotonic() < deadline, "stuck at %d of %d" % (client.position(partition), end)
+        for some in client.poll(timeout_ms=500).values():
+            records.extend(some)
     client.close()
     return records
 
