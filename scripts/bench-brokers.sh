@@ -9,6 +9,7 @@
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
+. scripts/figures.sh
 
 NOIDA_VERSION=0.2.3
 rounds=5 records=500000 partitions=1000 only=all dir=''
@@ -130,8 +131,6 @@ seconds() {
     awk -v us=$((${EPOCHREALTIME/./} - began)) 'BEGIN { printf "%.3f", us / 1e6 }'
 }
 rate() { awk -v bytes=$((records * record_bytes)) -v s="$1" 'BEGIN { printf "%.0f\n", bytes / s / 1e6 }'; }
-median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }'; }
 
 produce() { # SERVERS TOPIC ACKS
     kcat -P -q -b "$1" -t "$2" -X "acks=$3" -X linger.ms=5 -X batch.size=1000000 \

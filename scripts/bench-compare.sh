@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
+. scripts/figures.sh
 
 rounds=5 seconds=2 znodes=1000000 sessions=10000 rate_seconds=20 only=all dir='' took=''
 parts=(cells watches memory)
@@ -82,8 +83,6 @@ field() {
     if [ $# -eq 1 ]; then sed -E "s/.*\"$1\":([0-9.]+).*/\1/"
     else sed -E "s/.*\"$1\":\{[^}]*\"${2//./\\.}\":([0-9.]+).*/\1/"; fi
 }
-median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }'; }
 # verdict RATIO BUDGET: the budget, marked where the ratio misses it.
 verdict() {
     [ "$2" = - ] && { echo "-"; return; }
