@@ -2,11 +2,13 @@
 //! of the log, one change of the tree, and one message to each shard a batch: stops 2 to 8 of
 //! [the life of a write](crate).
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::task::yield_now;
 use tracing::{error, info, warn};
 
 use super::account::Account;
@@ -17,7 +19,7 @@ use super::restore::{Errand, Restore, SnapshotWork};
 use super::shared::Shared;
 use crate::node::{Action, Delivery, Event, LogRoom, Node, Now};
 use crate::session::ConnectionId;
-use crate::storage::{Error, Result, TxnLog};
+use crate::storage::{self, Result, TxnLog};
 use crate::tree::Cut;
 use crate::zab::Zxid;
 
@@ -82,7 +84,7 @@ impl Driver {
         loop {
             let deadline = self.next_deadline().map(|due| self.shared.clock.instant(due));
             self.waited_since = None;
-            match self.shared.queue.receive(&mut events, deadline) {
+            match self.receive(&mut events, deadline) {
                 // Events may never cease. The tick comes last: who was heard from meanwhile has not expired.
                 Received::Events(since) if self.is_overdue() => {
                     self.waited_since = Some(since);
@@ -105,14 +107,31 @@ impl Driver {
         }
     }
 
+    /// Waits for events. What other servers have sent meanwhile comes with them.
+    fn receive(&mut self, events: &mut Vec<Event>, deadline: Option<Instant>) -> Received {
+        let queue = &self.shared.queue;
+        match &mut self.member {
+            None => queue.receive(events, deadline),
+            Some(member) => member.sockets.run_until(async {
+                yield_now().await; // So it is known which sockets can be read.
+                yield_now().await; // They are read.
+                queue.received(events, deadline).await
+            }),
+        }
+    }
+
     /// `flushDelay`: a write waits so long for others, to share a sync with them; `maxBatchSize` are enough.
-    fn gather(&self, events: &mut Vec<Event>) {
+    fn gather(&mut self, events: &mut Vec<Event>) {
         let storage = &self.shared.config.storage;
         let is_write = |event: &Event| matches!(event, Event::Write(_) | Event::OpenSession { .. });
         if !storage.flush_delay.is_zero() && events.iter().any(is_write) {
             let until = self.shared.clock.monotonic() + storage.flush_delay;
             let enough = if storage.batch_max == 0 { usize::MAX } else { storage.batch_max as usize };
-            self.shared.queue.gather(events, self.shared.clock.instant(until), enough);
+            let (queue, until) = (&self.shared.queue, self.shared.clock.instant(until));
+            match &mut self.member {
+                None => queue.gather(events, until, enough),
+                Some(member) => member.sockets.run_until(queue.gathered(events, until, enough)),
+            }
         }
     }
 
@@ -198,7 +217,7 @@ impl Driver {
         let (mut tree, outcome) = restore.split();
         if self.member.is_some() {
             let why = "a member of an ensemble has the tree that all of them have";
-            let _ = outcome.send(Err(Error::refused(&self.shared.config.data_dir, why)));
+            let _ = outcome.send(Err(storage::Error::refused(&self.shared.config.data_dir, why)));
             return Ok(());
         }
         // No zxid is used twice. One is left out, so that no older snapshot can be carried on with what is logged from
@@ -206,7 +225,7 @@ impl Driver {
         tree.advance_to(tree.last_zxid().max(self.node.status().applied.next()));
         let zxid = tree.last_zxid();
         let stored = self.store_whole(tree.take_whole_cut());
-        if let Err(halfway @ Error::Halfway { .. }) = stored {
+        if let Err(halfway @ storage::Error::Halfway { .. }) = stored {
             return Err(halfway);
         }
         if stored.is_ok() {
@@ -227,7 +246,7 @@ impl Driver {
     /// Waits until a whole tree is in the snapshot store, durably.
     fn store_whole(&self, cut: Cut) -> Result<()> {
         let (outcome, waiting) = sync_channel(1);
-        let gone = || Error::refused(&self.shared.config.data_dir, "the snapshot thread has gone");
+        let gone = || storage::Error::refused(&self.shared.config.data_dir, "the snapshot thread has gone");
         self.snapshots.send(SnapshotWork::Whole(cut, outcome)).map_err(|_| gone())?;
         waiting.recv().map_err(|_| gone())?
     }
@@ -374,15 +393,16 @@ fn deal_out(delivery: Delivery, shards: &mut [Vec<Delivery>]) {
 /// untrue after a restart.
 pub(super) fn run_or_die(driver: Driver) {
     if let Err(failure) = driver.run() {
-        let failure: &dyn std::error::Error = &failure;
-        error!(
-            error = failure,
-            "the log cannot be written; stopping at once, since nothing more can be promised"
-        );
-        // Without a goodbye: RocksDB's threads are at work, and would find what they use taken away.
-        signal_hook::low_level::exit(EXIT_LOG_FAILED);
+        die(&failure, "the log cannot be written; stopping at once, since nothing more can be promised");
     }
 }
 
+/// Ends the process: without the node's thread it is none.
+pub(super) fn die(failure: &(dyn Error + 'static), why: &str) {
+    error!(error = failure, "{why}");
+    // Without a goodbye: RocksDB's threads are at work, and would find what they use taken away.
+    signal_hook::low_level::exit(EXIT_UNEXPECTED);
+}
+
 /// ZooKeeper's `UNEXPECTED_ERROR`.
-const EXIT_LOG_FAILED: i32 = 1;
+const EXIT_UNEXPECTED: i32 = 1;

@@ -3,18 +3,19 @@
 //!
 //! 1. Each event is stepped. Records go to the log's batch; other work of the disk is done at once, and its outcome
 //!    stepped before the next event.
-//! 2. What goes to other servers is handed to the quorum thread: they log a proposal while this server does.
+//! 2. What goes to other servers is sent: they log a proposal while this server does.
 //! 3. The log is synced, that is stepped, and what comes out of it handed over.
 //! 4. What is committed is applied, and clients hear of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tracing::{error, info, warn};
 
 use super::driver::Driver;
-use super::quorum::{Door, Part, QuorumRim, doors_of};
+use super::quorum::{Door, Part, QuorumRim, QuorumSockets, QuorumStart, doors_of};
 use super::restore::SnapshotWork;
 use crate::config::{Ensemble, Membership, PeerAddress, Role, ServerId};
 use crate::node::{Action, Event, LogRoom, Now};
@@ -35,9 +36,45 @@ pub(super) enum MemberWork {
     Install(SyncSender<Result<Zxid>>),
 }
 
+/// What becomes a [`MemberRim`] on the node's thread.
+pub(super) struct Joining {
+    pub(super) rim: Arc<QuorumRim>,
+    pub(super) start: QuorumStart,
+    pub(super) disk: MemberDisk,
+    pub(super) epoch_files: EpochFiles,
+    pub(super) membership_files: MembershipFiles,
+    pub(super) files: Arc<dyn Disk>,
+    /// The newest snapshot.
+    pub(super) stored: Option<Zxid>,
+}
+
+impl Joining {
+    /// Opens the sockets to other servers, for this thread.
+    ///
+    /// # Errors
+    /// See [`QuorumStart::open`].
+    pub(super) fn open(self) -> io::Result<Box<MemberRim>> {
+        let Self { rim, start, disk, epoch_files, membership_files, files, stored } = self;
+        let (part, state) = (Part::default(), Round::default());
+        let sockets = start.open()?;
+        Ok(Box::new(MemberRim {
+            rim,
+            sockets,
+            disk,
+            epoch_files,
+            membership_files,
+            files,
+            stored,
+            part,
+            state,
+        }))
+    }
+}
+
 /// What only a member's driver has.
 pub(super) struct MemberRim {
     pub(super) rim: Arc<QuorumRim>,
+    pub(super) sockets: QuorumSockets,
     pub(super) disk: MemberDisk,
     pub(super) epoch_files: EpochFiles,
     pub(super) membership_files: MembershipFiles,
@@ -45,7 +82,7 @@ pub(super) struct MemberRim {
     pub(super) files: Arc<dyn Disk>,
     /// The newest cut, or what is stored.
     pub(super) stored: Option<Zxid>,
-    /// What the quorum thread knows of it.
+    /// What the rim knows of it.
     pub(super) part: Part,
     pub(super) state: Round,
 }
@@ -63,7 +100,7 @@ pub(super) struct Round {
 }
 
 impl MemberRim {
-    /// Has the quorum thread know which part this server plays.
+    /// Has the rim know which part this server plays.
     pub(super) fn play(&mut self, status: &PeerStatus) {
         let part = Part::of(status);
         if part != self.part {
@@ -112,12 +149,13 @@ impl Driver {
         self.member.as_deref_mut().expect("it is a member")
     }
 
-    /// Gives the quorum thread what it is to send.
+    /// Sends what is to be sent.
     pub(super) fn hand_over_links(&mut self) {
         if let Some(member) = &mut self.member
             && !member.state.links.is_empty()
         {
             member.rim.carry_out(&mut member.state.links);
+            member.sockets.turn();
         }
     }
 

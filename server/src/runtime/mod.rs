@@ -3,10 +3,9 @@
 //! | thread | how many | what it does | where |
 //! | --- | --- | --- | --- |
 //! | `shard-N` | one a core | owns connections: requests in, replies out; answers reads | [`shard`], [`connection`] |
-//! | `node` | 1 | judges, logs and applies writes, a batch at a time | [`driver`] |
+//! | `node` | 1 | judges, logs and applies writes, a batch at a time; talks to the other servers of an ensemble | [`driver`], [`quorum`] |
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges; in the [`background`], as RocksDB's own are | [`snapshots`] |
 //! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`], [`client_port`] |
-//! | `quorum` | 0 or 1 | talks to the other servers of an ensemble | [`quorum`] |
 //! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
 //!
 //! A shard runs a task a connection, one that reads its mailbox, one that reports sessions heard from, and one

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 use super::clock::Clock;
 use crate::node::Event;
@@ -18,7 +20,10 @@ use crate::node::Event;
 pub(crate) struct NodeQueue {
     clock: Clock,
     state: Mutex<State>,
+    /// Rings for [`Sleeper::Thread`].
     arrived: Condvar,
+    /// Rings for [`Sleeper::Task`].
+    rung: Notify,
     /// Writes put in whose reply has not come out yet.
     in_flight: AtomicUsize,
 }
@@ -28,8 +33,18 @@ struct State {
     events: Vec<Event>,
     /// When the first of them came.
     since: Duration,
-    node_sleeps: bool,
+    /// Who is to be woken by the next event.
+    sleeper: Option<Sleeper>,
     closed: bool,
+}
+
+/// How the node waits.
+#[derive(Debug, Clone, Copy)]
+enum Sleeper {
+    /// For nothing but events.
+    Thread,
+    /// For the sockets of other servers too.
+    Task,
 }
 
 /// What became of waiting for events.
@@ -45,7 +60,13 @@ pub(crate) enum Received {
 
 impl NodeQueue {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default(), arrived: Condvar::new(), in_flight: AtomicUsize::new(0) }
+        Self {
+            clock,
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            rung: Notify::new(),
+            in_flight: AtomicUsize::new(0),
+        }
     }
 
     /// Moves all of `batch` to the end of the queue, and wakes the node if it sleeps.
@@ -60,59 +81,109 @@ impl NodeQueue {
         } else {
             state.events.append(batch);
         }
-        let wake = std::mem::take(&mut state.node_sleeps);
+        let sleeper = state.sleeper.take();
         drop(state);
         batch.clear();
-        if wake {
-            self.arrived.notify_one();
+        self.wake(sleeper);
+    }
+
+    fn wake(&self, sleeper: Option<Sleeper>) {
+        match sleeper {
+            None => {}
+            Some(Sleeper::Thread) => drop(self.arrived.notify_one()),
+            Some(Sleeper::Task) => self.rung.notify_one(),
         }
+    }
+
+    /// Takes everything that waits; if nothing does, `sleeper` hears of what comes next.
+    fn take(state: &mut State, into: &mut Vec<Event>, sleeper: Sleeper) -> Option<Received> {
+        debug_assert!(into.is_empty());
+        if !state.events.is_empty() {
+            state.sleeper = None;
+            std::mem::swap(&mut state.events, into);
+            return Some(Received::Events(state.since));
+        }
+        if state.closed {
+            return Some(Received::Closed);
+        }
+        state.sleeper = Some(sleeper);
+        None
     }
 
     /// Swaps everything that waits into `into`, which must be empty; sleeps until there is something.
     pub(crate) fn receive(&self, into: &mut Vec<Event>, deadline: Option<Instant>) -> Received {
-        debug_assert!(into.is_empty());
         let mut state = self.state.lock();
-        while state.events.is_empty() {
-            if state.closed {
-                return Received::Closed;
+        loop {
+            if let Some(received) = Self::take(&mut state, into, Sleeper::Thread) {
+                return received;
             }
-            state.node_sleeps = true;
-            match deadline {
-                None => self.arrived.wait(&mut state),
-                Some(deadline) => {
-                    if self.arrived.wait_until(&mut state, deadline).timed_out() && state.events.is_empty() {
-                        state.node_sleeps = false;
-                        return Received::Deadline;
-                    }
-                }
+            let Some(deadline) = deadline else {
+                self.arrived.wait(&mut state);
+                continue;
+            };
+            if self.arrived.wait_until(&mut state, deadline).timed_out() {
+                return Self::take(&mut state, into, Sleeper::Thread).unwrap_or(Received::Deadline);
             }
         }
-        state.node_sleeps = false;
-        std::mem::swap(&mut state.events, into);
-        Received::Events(state.since)
+    }
+
+    /// [`NodeQueue::receive`], for a thread that has tasks to run meanwhile.
+    pub(crate) async fn received(&self, into: &mut Vec<Event>, deadline: Option<Instant>) -> Received {
+        let take = |into: &mut Vec<Event>| Self::take(&mut self.state.lock(), into, Sleeper::Task);
+        loop {
+            if let Some(received) = take(into) {
+                return received;
+            }
+            if !self.rings(deadline).await {
+                return take(into).unwrap_or(Received::Deadline);
+            }
+        }
+    }
+
+    /// Waits for the bell; false: the deadline has passed first.
+    async fn rings(&self, deadline: Option<Instant>) -> bool {
+        match deadline {
+            None => self.rung.notified().await,
+            Some(deadline) => return timeout_at(deadline.into(), self.rung.notified()).await.is_ok(),
+        }
+        true
     }
 
     /// Adds what comes until then to `batch`, or until that is `enough`.
     pub(crate) fn gather(&self, batch: &mut Vec<Event>, until: Instant, enough: usize) {
         let mut state = self.state.lock();
-        loop {
-            batch.append(&mut state.events);
-            if batch.len() >= enough || state.closed {
-                return;
-            }
-            state.node_sleeps = true;
+        while !Self::add(&mut state, batch, enough, Sleeper::Thread) {
             if self.arrived.wait_until(&mut state, until).timed_out() {
-                state.node_sleeps = false;
                 batch.append(&mut state.events);
                 return;
             }
         }
     }
 
+    /// [`NodeQueue::gather`], for a thread that has tasks to run meanwhile.
+    pub(crate) async fn gathered(&self, batch: &mut Vec<Event>, until: Instant, enough: usize) {
+        while !Self::add(&mut self.state.lock(), batch, enough, Sleeper::Task) {
+            if !self.rings(Some(until)).await {
+                return batch.append(&mut self.state.lock().events);
+            }
+        }
+    }
+
+    /// Adds what waits to `batch`; true: that is `enough`, or all that will ever come.
+    fn add(state: &mut State, batch: &mut Vec<Event>, enough: usize, sleeper: Sleeper) -> bool {
+        batch.append(&mut state.events);
+        let is_enough = batch.len() >= enough || state.closed;
+        state.sleeper = (!is_enough).then_some(sleeper);
+        is_enough
+    }
+
     /// Lets the node take what is there, and then see [`Received::Closed`].
     pub(crate) fn close(&self) {
-        self.state.lock().closed = true;
-        self.arrived.notify_one();
+        let mut state = self.state.lock();
+        state.closed = true;
+        let sleeper = state.sleeper.take();
+        drop(state);
+        self.wake(sleeper);
     }
 
     /// Counts writes on their way in.

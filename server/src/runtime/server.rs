@@ -14,10 +14,10 @@ use super::audit::{self, Outcome};
 use super::background::step_back;
 use super::client_port::{accept_everywhere, backlog, listen};
 use super::clock::Clock;
-use super::driver::{CUTS_WAITING_MAX, Driver, run_or_die};
+use super::driver::{CUTS_WAITING_MAX, Driver, die, run_or_die};
 use super::http::Http;
-use super::member::{MemberRim, Round};
-use super::quorum::{CannotListen, Part, QuorumPorts, QuorumRim};
+use super::member::Joining;
+use super::quorum::{CannotListen, QuorumPorts, QuorumRim};
 use super::shared::Shared;
 use super::snapshots::Snapshots;
 use super::startup::{self, MemberStart, Started};
@@ -73,7 +73,6 @@ pub struct Server {
     shards: Vec<JoinHandle<()>>,
     node: JoinHandle<()>,
     snapshots: JoinHandle<()>,
-    quorum: Option<Arc<QuorumRim>>,
     _lock: DataLock,
 }
 
@@ -118,14 +117,16 @@ impl Server {
         let (node, member) = match member.zip(ports) {
             None => (node, None),
             Some((member, ports)) => {
-                let (peer, rim) = join_ensemble(&shared, member, ports, snapshot)?;
-                (node.with_peer(peer, clock.now()), Some(Box::new(rim)))
+                let (peer, joining) = join_ensemble(&shared, member, ports, snapshot);
+                (node.with_peer(peer, clock.now()), Some(joining))
             }
         };
-        let quorum = member.as_ref().map(|member| Arc::clone(&member.rim));
         let of_member = member.as_ref().map(|member| (member.disk.clone(), Arc::clone(&member.rim)));
-        let driver = Driver::new(Arc::clone(&shared), node, log, cuts, member);
-        let node = spawn("node", move || run_or_die(driver))?;
+        let for_node = Arc::clone(&shared);
+        let node = spawn("node", move || match member.map(Joining::open).transpose() {
+            Ok(member) => run_or_die(Driver::new(for_node, node, log, cuts, member)),
+            Err(error) => die(&error, "cannot talk to other servers"),
+        })?;
         let for_snapshots = Arc::clone(&shared);
         let snapshots = spawn("snapshots", move || {
             step_back();
@@ -136,18 +137,7 @@ impl Server {
         let for_listener = Arc::clone(&shared);
         let listener = spawn("listener", move || run_listener(listener, for_listener, stopped))?;
         info!(%address, admin = shown(http.admin), metrics = shown(http.metrics), "serving");
-        Ok(Self {
-            shared,
-            address,
-            http,
-            stop_listening,
-            listener,
-            shards,
-            node,
-            snapshots,
-            quorum,
-            _lock: lock,
-        })
+        Ok(Self { shared, address, http, stop_listening, listener, shards, node, snapshots, _lock: lock })
     }
 
     /// Where clients connect. Tells which port it is, when 0 was configured.
@@ -184,20 +174,18 @@ impl Server {
         self.shared.queue.close();
         join(self.node); // Its end of the channel of cuts closes, which ends the next.
         join(self.snapshots);
-        // The others who had it are gone.
-        self.quorum.and_then(Arc::into_inner).into_iter().for_each(QuorumRim::stop);
         drop(self.http);
         info!(zxid = %self.shared.tree.read().last_zxid(), "stopped");
     }
 }
 
-/// Starts the quorum thread, and has all that it hears go to the node.
+/// The node's part of an ensemble, and all that its thread needs for that. What other servers say goes to the node.
 fn join_ensemble(
     shared: &Arc<Shared>,
     member: MemberStart,
     ports: QuorumPorts,
     snapshot: Option<(Zxid, i64)>,
-) -> Result<(Peer, MemberRim), StartError> {
+) -> (Peer, Joining) {
     let MemberStart { disk, epoch_files, membership_files, files, peer, mut settings } = member;
     settings.observer_masters.passing = Arc::clone(&shared.passing_observers);
     let to_node = Arc::clone(shared);
@@ -206,10 +194,9 @@ fn join_ensemble(
         events.extend(inputs.drain(..).map(Event::Peer));
         to_node.queue.send(&mut events);
     };
-    let rim = QuorumRim::start(settings, ports, Box::new(deliver)).map_err(StartError::Thread)?;
+    let (rim, start) = QuorumRim::new(settings, ports, Box::new(deliver));
     let (rim, stored) = (Arc::new(rim), snapshot.map(|(zxid, _)| zxid));
-    let (part, state) = (Part::default(), Round::default());
-    Ok((peer, MemberRim { rim, disk, epoch_files, membership_files, files, stored, part, state }))
+    (peer, Joining { rim, start, disk, epoch_files, membership_files, files, stored })
 }
 
 /// `none` where nothing listens.

@@ -1,4 +1,4 @@
-//! What lies between the node's thread and this one.
+//! What lies between whoever gives orders and the sockets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +16,8 @@ use crate::zab::{LinkId, LinkWork};
 
 #[derive(Debug, Default)]
 pub(super) struct Desk {
-    /// Bounded by the node: it proposes no more while too many requests are outstanding, and the thread that
-    /// empties it waits for nothing else.
+    /// Bounded by the node: it proposes no more while too many requests are outstanding, and carries out what it
+    /// orders before it waits for anything.
     orders: Mutex<Vec<Order>>,
     ordered: Notify,
     pub(super) untaken_bytes: AtomicUsize,
@@ -26,7 +26,7 @@ pub(super) struct Desk {
     received: Mutex<Option<(LinkId, Box<Tree>)>>,
 }
 
-/// What the node's thread asks for.
+/// What is asked for.
 pub(super) enum Order {
     Work(LinkWork),
     Offer {
@@ -39,7 +39,6 @@ pub(super) enum Order {
         doors: Option<Vec<Door>>,
     },
     Play(Part),
-    Stop,
 }
 
 impl Desk {
@@ -48,16 +47,15 @@ impl Desk {
         self.ordered.notify_one();
     }
 
-    /// Waits for orders, and swaps them into `into`, which must be empty.
-    pub(super) async fn orders(&self, into: &mut Vec<Order>) {
+    /// Swaps all orders into `into`, which must be empty.
+    pub(super) fn take_orders(&self, into: &mut Vec<Order>) {
         debug_assert!(into.is_empty());
-        loop {
-            std::mem::swap(&mut *self.orders.lock(), into);
-            if !into.is_empty() {
-                return;
-            }
-            self.ordered.notified().await;
-        }
+        std::mem::swap(&mut *self.orders.lock(), into);
+    }
+
+    /// Completes when there may be orders.
+    pub(super) async fn ordered(&self) {
+        self.ordered.notified().await;
     }
 
     /// The node has taken everything.
@@ -88,7 +86,6 @@ impl fmt::Debug for Order {
             Self::Offer { link, .. } => write!(f, "Offer({link:?})"),
             Self::Members { members, .. } => members.fmt(f),
             Self::Play(part) => part.fmt(f),
-            Self::Stop => write!(f, "Stop"),
         }
     }
 }

@@ -1,18 +1,23 @@
-//! The thread that talks to the other servers: votes on the election port, packets on the quorum port, byte for byte
-//! as ZooKeeper's. It carries out what the [peer](crate::zab::Peer) wants of the network ([`LinkWork`]) and brings
-//! it what came from there ([`Input`]); it decides nothing.
+//! The way to the other servers: votes on the election port, packets on the quorum port, byte for byte as ZooKeeper's.
+//! It carries out what the [peer](crate::zab::Peer) wants of the network ([`LinkWork`]) and brings it what came from
+//! there ([`Input`]); it decides nothing.
 //!
 //! ```text
-//! node thread ── carry_out(LinkWork..) ──▶ mailbox ──▶ quorum thread ──▶ sockets
-//!             ◀── deliver(Input..) ───── NodeQueue ◀──               ◀──
+//! node ── carry_out(LinkWork..) ──▶ desk ──▶ QuorumSockets ──▶ sockets
+//!      ◀── deliver(Input..) ─── NodeQueue ◀──              ◀──
 //! ```
 //!
-//! **Towards the network** nothing blocks the caller. [`QuorumRim::carry_out`] puts a batch into a mailbox; the
-//! thread encodes each packet once, appends it to every recipient's buffer, and writes once a link and batch. A link
+//! **The thread** is the node's: [`QuorumSockets`] are tasks that run while it has nothing else to do, and get a
+//! [turn](QuorumSockets::turn) as soon as there is something to send. A thread of their own would cost a wake-up for
+//! each message on its way out, and one on its way in. What takes long (names, snapshots, reading the log) is on
+//! threads that may block.
+//!
+//! **Towards the network** nothing blocks the caller. [`QuorumRim::carry_out`] leaves a batch on the desk; each packet
+//! is encoded once, appended to every recipient's buffer, and written once a link and batch. A link
 //! is strictly FIFO over packets, txns of the log and snapshots. A link whose buffer exceeds its bound is closed,
 //! with a warning, and reported as down: its learner comes back and catches up from the log.
 //!
-//! **Towards the node** inputs come in batches, by the callback given to [`QuorumRim::start`], which must not block.
+//! **Towards the node** inputs come in batches, by the callback given to [`QuorumRim::new`], which must not block.
 //! Back-pressure: when more than a bound has been delivered since the node last emptied its queue, no link is read;
 //! the node says so by [`QuorumRim::taken`].
 //!
@@ -28,7 +33,7 @@
 //! | [`decoder`], [`outbox`] | the packets of one link, in and out |
 //! | [`bulk`] | what follows a SNAP, and what the log holds |
 //! | [`stream`], [`ports`] | sockets |
-//! | [`desk`], [`hub`] | to and from the node |
+//! | [`desk`], [`hub`], [`sockets`] | to and from the node |
 
 mod bulk;
 mod decoder;
@@ -44,6 +49,7 @@ mod ports;
 mod relay;
 #[cfg(test)]
 mod relay_tests;
+mod sockets;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -53,32 +59,27 @@ mod wire_tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use tokio::runtime::{self, LocalOptions, LocalRuntime};
+use tokio::sync::oneshot;
 use tracing::error;
 
 pub use decoder::{Decoder, Next, StreamFlaw};
 #[cfg(feature = "fuzzing")]
 pub use greeting::fuzz as fuzz_greeting;
 pub use ports::{CannotListen, Door, QuorumPorts, doors_of};
+pub use sockets::{QuorumSockets, QuorumStart};
 
 use crate::config::{PeerAddress, ServerId};
 use crate::storage::{Disk, SnapshotSource};
 use crate::tree::{Tree, TreeOptions};
 use crate::zab::{Input, LinkId, LinkWork, PeerState, PeerStatus};
 use desk::{Desk, Order};
-use hub::Hub;
-use links::Links;
-use mesh::Mesh;
-use ports::Doors;
-use relay::Relay;
 
-/// What the thread must be told.
+/// What the sockets must be told.
 #[derive(Debug, Clone)]
 pub struct QuorumSettings {
     /// `myid`.
@@ -145,33 +146,37 @@ impl Part {
 /// Takes a batch of inputs to the node, emptying the vector. It must not block.
 pub type Deliver = Box<dyn FnMut(&mut Vec<Input>) + Send>;
 
-/// The thread, seen from the node's. Dropping it leaves the thread running.
+/// Gives the sockets their orders, from any thread.
 #[derive(Debug)]
 #[doc(alias = "QuorumCnxManager")]
 pub struct QuorumRim {
     desk: Arc<Desk>,
-    thread: JoinHandle<()>,
+    /// Where the sockets have one of their own, and what ends it when it is dropped.
+    thread: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl QuorumRim {
-    /// Starts the thread. It listens, and dials nobody before it is told to.
+    /// A rim, and what opens its sockets on the thread that will give them their turns. They listen, and dial nobody
+    /// before they are told to.
+    #[must_use]
+    pub fn new(settings: QuorumSettings, ports: QuorumPorts, deliver: Deliver) -> (Self, QuorumStart) {
+        let desk = Arc::new(Desk::default());
+        let start = QuorumStart { settings, ports, deliver, desk: Arc::clone(&desk) };
+        (Self { desk, thread: None }, start)
+    }
+
+    /// A rim whose sockets have a thread of their own. Dropping it leaves the thread running.
     ///
     /// # Errors
     /// When there can be no thread.
     pub fn start(settings: QuorumSettings, ports: QuorumPorts, deliver: Deliver) -> io::Result<Self> {
-        let desk = Arc::new(Desk::default());
-        let of_thread = Arc::clone(&desk);
-        let thread = Builder::new().name("quorum".to_owned()).spawn(move || {
-            match runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                Ok(runtime) => {
-                    run(&runtime, settings, ports, deliver, &of_thread);
-                    // A resolver, or a disk, may take its time.
-                    runtime.shutdown_background();
-                }
-                Err(error) => error!(%error, "cannot talk to other servers"),
-            }
+        let (rim, start) = Self::new(settings, ports, deliver);
+        let (stop, stopped) = oneshot::channel();
+        let thread = Builder::new().name("quorum".to_owned()).spawn(move || match start.open() {
+            Ok(mut sockets) => drop(sockets.run_until(stopped)),
+            Err(error) => error!(%error, "cannot talk to other servers"),
         })?;
-        Ok(Self { desk, thread })
+        Ok(Self { thread: Some((stop, thread)), ..rim })
     }
 
     /// Passes on all of `work`, in order; the vector is empty on return.
@@ -213,53 +218,11 @@ impl QuorumRim {
         self.desk.put([Order::Play(part)]);
     }
 
-    /// Closes everything, and waits for the thread.
+    /// Closes everything that has a thread of its own, and waits for that.
     pub fn stop(self) {
-        self.desk.put([Order::Stop]);
-        let _ = self.thread.join(); // A panic there has been reported by its thread.
-    }
-}
-
-fn run(
-    runtime: &LocalRuntime,
-    settings: QuorumSettings,
-    ports: QuorumPorts,
-    deliver: Deliver,
-    desk: &Arc<Desk>,
-) {
-    let hub = Rc::new(Hub::new(settings, Arc::clone(desk), deliver));
-    let mesh = Rc::new(Mesh::new(Rc::clone(&hub)));
-    let links = Rc::new(Links::new(Rc::clone(&hub)));
-    let relay = Relay::new(Rc::clone(&hub));
-    runtime.block_on(async {
-        let doors = Rc::new(Doors::new(Rc::clone(&links), Rc::clone(&mesh)));
-        doors.open(ports);
-        let mut orders = Vec::new();
-        loop {
-            desk.orders(&mut orders).await;
-            for order in orders.drain(..) {
-                match order {
-                    Order::Work(LinkWork::Notify { to, notification }) => mesh.notify(to, &notification),
-                    Order::Work(work) => links.carry_out(work),
-                    Order::Offer { link, snapshot } => links.offer(link, snapshot),
-                    Order::Members { members, masters, doors: moved } => {
-                        hub.set_members(members);
-                        hub.masters.borrow_mut().set(masters);
-                        mesh.on_members();
-                        if let Some(moved) = moved {
-                            doors.move_to(moved);
-                            relay.move_along();
-                        }
-                    }
-                    Order::Play(part) => {
-                        if part == Part::Observes {
-                            hub.masters.borrow_mut().on_in_step();
-                        }
-                        relay.play(part);
-                    }
-                    Order::Stop => return,
-                }
-            }
+        if let Some((stop, thread)) = self.thread {
+            drop(stop);
+            let _ = thread.join(); // A panic there has been reported by its thread.
         }
-    });
+    }
 }
