@@ -13,8 +13,8 @@
 //! <dataLogDir>/version-2/log.<zxid>       the log, in the files a Java server keeps too
 //! ```
 //!
-//! What is durable when: a txn, once [`TxnLog::sync`] has returned; a snapshot, once [`SnapshotStore::flush`]
-//! has. The log is kept from the oldest snapshot on, so any crash in between costs nothing. What a member of an
+//! What is durable when: a txn, once [`TxnLog::sync`] has returned, or the [`LogSync`] that it is in has run; a snapshot,
+//! once [`SnapshotStore::flush`] has returned. The log is kept from the oldest snapshot on, so any crash in between costs nothing. What a member of an
 //! ensemble does to its history besides adding to it is in [`member`].
 
 pub mod data_dir;
@@ -48,4 +48,4 @@ pub use sim_disk::SimDisk;
 pub use snapshot::{MemoryStore, SnapshotHead, SnapshotStore};
 pub use snapshot_source::SnapshotSource;
 pub use snapshot_writer::SnapshotWriter;
-pub use txn_log::{LogOptions, LogRange, TxnLog, TxnLogReader};
+pub use txn_log::{LogOptions, LogRange, LogSync, TxnLog, TxnLogReader};

@@ -377,6 +377,60 @@ fn a_failed_sync_is_never_tried_again() {
     let _ = log.sync();
 }
 
+#[test]
+fn records_appended_during_a_sync_wait_for_the_next_one() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    append(&mut log, [1]);
+    assert!(log.begin_sync().unwrap().is_none(), "the file's name is synced at once, with all that is in it");
+
+    append(&mut log, [2]);
+    let sync = log.begin_sync().unwrap().unwrap();
+    append(&mut log, [3]);
+    assert!(log.batch_bytes() > 0);
+    sync.run().unwrap();
+    log.end_sync(Ok(())).unwrap();
+    assert!(log.begin_sync().unwrap().is_some(), "3 is written now");
+    disk.crash();
+    let (read, _) = read_all(&disk).unwrap();
+    assert!(read == zxids(1..=2) || read == zxids(1..=3), "{read:?}");
+}
+
+#[test]
+fn a_batch_that_ends_a_file_is_synced_at_once() {
+    let disk = SimDisk::new(1);
+    let options = LogOptions { file_bytes_max: Some(8 << 10), ..options(&dir()) };
+    let mut log = TxnLog::open(Arc::new(disk.clone()), options, &LogEnd::default()).unwrap();
+    let mut elsewhere = 0;
+    for zxid in 1..=50 {
+        append(&mut log, [zxid]);
+        if let Some(sync) = log.begin_sync().unwrap() {
+            sync.run().unwrap();
+            log.end_sync(Ok(())).unwrap();
+            elsewhere += 1;
+        }
+    }
+    let files = log_files(&disk, &dir()).unwrap().len();
+    assert!(files > 2 && elsewhere > 50 - 2 * files - 1, "{files} files, {elsewhere} syncs elsewhere");
+    disk.crash();
+    assert_eq!(read_all(&disk).unwrap().0, zxids(1..=50));
+}
+
+#[test]
+#[should_panic(expected = "after a failed write")]
+fn a_sync_that_failed_elsewhere_is_never_tried_again() {
+    let disk = log_of(1..=1);
+    let mut log = open(&disk);
+    append(&mut log, [2]);
+    log.sync().unwrap();
+    append(&mut log, [3]);
+    let sync = log.begin_sync().unwrap().unwrap();
+    disk.fail_sync_after(0);
+    let outcome = sync.run();
+    assert!(outcome.is_err() && log.end_sync(outcome).is_err());
+    let _ = log.begin_sync();
+}
+
 /// The claim the whole service stands on, tried with every kind of crash.
 #[test]
 fn no_crash_loses_a_synced_record_or_invents_one() {

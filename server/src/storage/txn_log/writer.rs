@@ -82,12 +82,32 @@ pub struct TxnLog {
     batch: Vec<u8>,
     short: bool,
     failed: bool,
+    /// A [`LogSync`] is under way.
+    syncing: bool,
+}
+
+/// A sync of the log that may be waited for on another thread, while records are appended.
+#[derive(Debug)]
+#[must_use = "nothing is durable before it has run"]
+pub struct LogSync {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+}
+
+impl LogSync {
+    /// Waits until what was written is on the disk.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn run(self) -> Result<()> {
+        self.file.sync().during("sync", &self.path)
+    }
 }
 
 /// A file that is written to. `HEADER_BYTES <= written <= zeroed <= reserved`, but for what a batch overtakes.
 #[derive(Debug)]
 struct Segment {
-    file: Box<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
     path: PathBuf,
     /// Behind the last synced record.
     written: u64,
@@ -124,6 +144,7 @@ impl TxnLog {
             batch: Vec::new(),
             short: false,
             failed: false,
+            syncing: false,
         };
         log.make_room()?;
         Ok(log)
@@ -158,9 +179,9 @@ impl TxnLog {
     /// When either fails. Then nothing of the batch may be acknowledged, and the server must stop.
     ///
     /// # Panics
-    /// After an error.
+    /// After an error, and while a [`LogSync`] is under way.
     pub fn sync(&mut self) -> Result<()> {
-        assert!(!self.failed, "sync after a failed write");
+        assert!(!self.failed && !self.syncing, "sync after a failed write, or during another one");
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -174,6 +195,55 @@ impl TxnLog {
         Ok(())
     }
 
+    /// Writes the batch, and returns what has to [run](LogSync::run) before it is durable; its outcome is told to
+    /// [`TxnLog::end_sync`]. Meanwhile records can be appended, but nothing else be done. `None`: the batch is durable
+    /// already, since a file begins or ends with it, or as much so as without `forceSync`.
+    ///
+    /// # Errors
+    /// See [`TxnLog::sync`].
+    ///
+    /// # Panics
+    /// See [`TxnLog::sync`].
+    pub fn begin_sync(&mut self) -> Result<Option<LogSync>> {
+        let file_bytes_max = self.options.file_bytes_max.unwrap_or(FILE_BYTES_MAX);
+        let is_plain = |segment: &&mut Segment| {
+            !segment.unnamed && segment.written + self.batch.len() as u64 <= file_bytes_max
+        };
+        let current = self.current.as_mut().filter(is_plain);
+        let Some(segment) = current.filter(|_| self.options.force_sync && !self.batch.is_empty()) else {
+            self.sync()?;
+            return Ok(None);
+        };
+        assert!(!self.failed && !self.syncing, "sync after a failed write, or during another one");
+        let outcome = segment.write(&self.batch);
+        self.failed = outcome.is_err();
+        outcome?;
+        let sync = LogSync { file: Arc::clone(&segment.file), path: segment.path.clone() };
+        self.empty_batch();
+        self.syncing = true;
+        Ok(Some(sync))
+    }
+
+    /// What [`TxnLog::begin_sync`] wanted has run.
+    ///
+    /// # Errors
+    /// The outcome's: nothing of what was written may then be acknowledged, and the server must stop.
+    pub fn end_sync(&mut self, outcome: Result<()>) -> Result<()> {
+        self.syncing = false;
+        self.failed |= outcome.is_err();
+        outcome?;
+        if let Some(segment) = &mut self.current {
+            segment.note_synced();
+        }
+        Ok(())
+    }
+
+    /// How many bytes wait for the next sync.
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        self.batch.len()
+    }
+
     /// Lets the next txn begin a new file. Files whose txns are all in old enough snapshots can be purged.
     ///
     /// # Errors
@@ -182,7 +252,7 @@ impl TxnLog {
     /// # Panics
     /// With a batch that was not synced.
     pub fn roll(&mut self) -> Result<()> {
-        assert!(self.batch.is_empty(), "a file ends with a sync");
+        assert!(self.batch.is_empty() && !self.syncing, "a file ends with a sync");
         if self.spare.is_none() {
             self.prepare_spare(self.options.preallocate_bytes)?;
         }
@@ -206,7 +276,7 @@ impl TxnLog {
     /// # Panics
     /// With a batch that was not synced.
     pub fn truncate_after(&mut self, zxid: Zxid) -> Result<()> {
-        assert!(self.batch.is_empty(), "nothing is truncated between append and sync");
+        assert!(self.batch.is_empty() && !self.syncing, "nothing is truncated between append and sync");
         self.current = None;
         truncate_log(&self.disk, &self.options.dir, zxid)?;
         self.last = Some(zxid);
@@ -221,7 +291,10 @@ impl TxnLog {
     /// # Panics
     /// With a batch that was not synced.
     pub fn begin_anew(&mut self, zxid: Zxid) -> Result<()> {
-        assert!(self.batch.is_empty(), "nothing of another history is appended before this one begins");
+        assert!(
+            self.batch.is_empty() && !self.syncing,
+            "nothing of another history is appended before this one begins"
+        );
         self.current = None;
         self.last = Some(zxid);
         self.make_room()
@@ -260,7 +333,11 @@ impl TxnLog {
     ///
     /// # Errors
     /// When the disk fails; the log is then of no further use.
+    ///
+    /// # Panics
+    /// While a [`LogSync`] is under way.
     pub fn sync_written(&mut self) -> Result<()> {
+        assert!(!self.syncing, "one sync at a time");
         let Some(segment) = &mut self.current else { return Ok(()) };
         let outcome = segment.sync(&*self.disk, &self.options.dir);
         self.failed |= outcome.is_err();
@@ -360,15 +437,19 @@ impl TxnLog {
         if self.options.force_sync || segment.unsynced > UNSYNCED_BYTES_MAX {
             segment.sync(&*self.disk, &self.options.dir)?;
         }
+        self.empty_batch();
+        Ok(())
+    }
+
+    fn empty_batch(&mut self) {
         self.batch.clear();
         self.batch.shrink_to(BATCH_BYTES_KEPT);
-        Ok(())
     }
 }
 
 impl Segment {
     fn create(disk: &dyn Disk, path: PathBuf, preallocate_bytes: u64) -> Result<Self> {
-        let file = disk.create(&path).during("create", &path)?;
+        let file = Arc::from(disk.create(&path).during("create", &path)?);
         let mut segment = Self {
             file,
             path,
@@ -421,14 +502,18 @@ impl Segment {
     fn sync(&mut self, disk: &dyn Disk, dir: &Path) -> Result<()> {
         if self.unsynced > 0 {
             self.file.sync().during("sync", &self.path)?;
-            self.unsynced = 0;
-            self.forget(CACHED_BYTES);
+            self.note_synced();
         }
         if self.unnamed {
             disk.sync_dir(dir).during("sync", dir)?;
             self.unnamed = false;
         }
         Ok(())
+    }
+
+    fn note_synced(&mut self) {
+        self.unsynced = 0;
+        self.forget(CACHED_BYTES);
     }
 
     /// Lets the page cache forget all but the last `kept` bytes of what is synced.
