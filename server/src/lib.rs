@@ -11,7 +11,7 @@
 //! | 2 | [`Node::step`](node::Node::step) | is the session alive? what does it ask for? A learner sends it on to the leader: [`pipeline::forward`] |
 //! | 3 | [`pipeline::prep`] | judged against the [tree](tree::Tree) and the [changes under way](pipeline::pending) to it: an idempotent txn with a [`Zxid`](zab::Zxid), or a refusal, which is a txn too |
 //! | 4 | [`Peer::propose`](zab::Peer::propose) | its record goes to the log, and as a [PROPOSAL](zab::Packet::Proposal) to every follower, both at once. A lone server only logs: [`Action::Append`](node::Action::Append) |
-//! | 5 | [`TxnLog::sync`](storage::TxnLog::sync) | one write and one fdatasync for the whole batch, on each server |
+//! | 5 | [`TxnLog::sync`](storage::TxnLog::sync) | one write and one fdatasync for the whole batch, on each server; a member of an ensemble [does not wait](storage::TxnLog::begin_sync) for it, and hears the others meanwhile |
 //! | 6 | [`Event::Persisted`](node::Event::Persisted) | the node learns what is safe on this disk; a follower acknowledges it |
 //! | 7 | [`Status::committed`](node::Status::committed) | a quorum has it: the leader [commits](zab). A lone server is its own quorum |
 //! | 8 | [`Node::apply`](node::Node::apply) | the tree changes under its write lock, [watches](watch::Watches) fire, the server that holds the session makes the reply; every [`Delivery`](node::Delivery) is in its shard's mailbox before the lock is let go |

@@ -84,15 +84,15 @@ impl Driver {
         loop {
             let deadline = self.next_deadline().map(|due| self.shared.clock.instant(due));
             self.waited_since = None;
-            match self.receive(&mut events, deadline) {
-                // Events may never cease. The tick comes last: who was heard from meanwhile has not expired.
-                Received::Events(since) if self.is_overdue() => {
-                    self.waited_since = Some(since);
-                    events.push(Event::Tick);
-                }
+            let received = self.receive(&mut events, deadline);
+            match received {
                 Received::Events(since) => self.waited_since = Some(since),
-                Received::Deadline => events.push(Event::Tick),
+                Received::Poke | Received::Deadline => {}
                 Received::Closed => return self.take_last_cut(),
+            }
+            // Events may never cease. The tick comes last: who was heard from meanwhile has not expired.
+            if received == Received::Deadline || self.is_overdue() {
+                events.push(Event::Tick);
             }
             self.gather(&mut events);
             if let Some(member) = &self.member {
@@ -201,6 +201,7 @@ impl Driver {
 
     /// So that the next start has nothing to replay.
     fn take_last_cut(&mut self) -> Result<()> {
+        self.settle()?;
         self.log.sync_written()?;
         if !self.node.serves() {
             return Ok(()); // What the tree has may never be committed.
@@ -262,12 +263,17 @@ impl Driver {
         let began = self.shared.clock.monotonic();
         self.log.sync()?;
         let took = self.shared.clock.monotonic().saturating_sub(began);
-        self.account.logged(txns, began.saturating_sub(since), took);
+        self.note_synced(txns, began.saturating_sub(since), took);
+        Ok(())
+    }
+
+    /// A sync of `txns` that had taken `judging` before took so long.
+    pub(super) fn note_synced(&self, txns: u64, judging: Duration, took: Duration) {
+        self.account.logged(txns, judging, took);
         if took > self.shared.config.storage.sync_warning {
             self.shared.slow_syncs.fetch_add(1, Relaxed);
             warn!(took_ms = took.as_millis(), log_bytes = self.log.file_bytes(), "syncing the log took long");
         }
-        Ok(())
     }
 
     /// Changes the tree, and has everything that tells of it in the mailboxes before anybody can see it. Readers
@@ -317,6 +323,7 @@ impl Driver {
         self.shared.is_read_only.store(self.node.is_read_only(), Relaxed);
         for cut in cuts {
             // Even without `forceSync`: the log must not end before the snapshot.
+            self.settle()?;
             self.log.sync_written()?;
             self.hand_over(cut);
         }

@@ -1,11 +1,13 @@
 //! The driver's other half, on a member of an ensemble: it carries out what the node wants of the disk and of the
 //! other servers. The order of a round:
 //!
-//! 1. Each event is stepped. Records go to the log's batch; other work of the disk is done at once, and its outcome
+//! 1. A sync of the log that has ended is stepped.
+//! 2. Each event is stepped. Records go to the log's batch; other work of the disk is done at once, and its outcome
 //!    stepped before the next event.
-//! 2. What goes to other servers is sent: they log a proposal while this server does.
-//! 3. The log is synced, that is stepped, and what comes out of it handed over.
-//! 4. What is committed is applied, and clients hear of it.
+//! 3. What goes to other servers is sent: they log a proposal while this server does.
+//! 4. What was logged is written, and the [`Syncer`] has it synced, unless it is at work still: then that waits for
+//!    what comes meanwhile.
+//! 5. What is committed is applied, and clients hear of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -17,11 +19,16 @@ use tracing::{error, info, warn};
 use super::driver::Driver;
 use super::quorum::{Door, Part, QuorumRim, QuorumSockets, QuorumStart, doors_of};
 use super::restore::SnapshotWork;
+use super::shared::Shared;
+use super::syncer::{Ended, Synced, Syncer};
 use crate::config::{Ensemble, Membership, PeerAddress, Role, ServerId};
 use crate::node::{Action, Event, LogRoom, Now};
 use crate::storage::{Disk, EpochFiles, Error, MemberDisk, MembershipFiles, Result};
 use crate::tree::Tree;
 use crate::zab::{DiskDone, DiskWork, Input, LinkId, LinkWork, PeerStatus, Zxid};
+
+/// With more bytes waiting for a sync that is under way, the node waits too, and so in time do those who propose.
+const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
 /// What the snapshot thread does for a member.
 #[derive(Debug)]
@@ -52,14 +59,15 @@ impl Joining {
     /// Opens the sockets to other servers, for this thread.
     ///
     /// # Errors
-    /// See [`QuorumStart::open`].
-    pub(super) fn open(self) -> io::Result<Box<MemberRim>> {
+    /// See [`QuorumStart::open`]; or there can be no thread.
+    pub(super) fn open(self, shared: &Arc<Shared>) -> io::Result<Box<MemberRim>> {
         let Self { rim, start, disk, epoch_files, membership_files, files, stored } = self;
         let (part, state) = (Part::default(), Round::default());
-        let sockets = start.open()?;
+        let (sockets, syncer) = (start.open()?, Syncer::start(shared)?);
         Ok(Box::new(MemberRim {
             rim,
             sockets,
+            syncer,
             disk,
             epoch_files,
             membership_files,
@@ -75,6 +83,7 @@ impl Joining {
 pub(super) struct MemberRim {
     pub(super) rim: Arc<QuorumRim>,
     pub(super) sockets: QuorumSockets,
+    syncer: Syncer,
     pub(super) disk: MemberDisk,
     pub(super) epoch_files: EpochFiles,
     pub(super) membership_files: MembershipFiles,
@@ -95,8 +104,10 @@ pub(super) struct Round {
     /// Where the node writes that.
     scratch: Vec<Action>,
     pub(super) links: Vec<LinkWork>,
-    /// Records appended and not synced.
+    /// Records appended, of whose sync nothing is begun.
     unsynced: u64,
+    /// Records are synced of which the node has not heard.
+    is_behind: bool,
 }
 
 impl MemberRim {
@@ -119,6 +130,11 @@ impl MemberRim {
 impl Driver {
     /// One batch, up to what is to be applied.
     pub(super) fn step_member(&mut self, events: &mut Vec<Event>, now: Now) -> Result<()> {
+        if let Some(ended) = self.member().syncer.ended() {
+            let last = ended.of.last;
+            self.end_sync(ended)?;
+            self.step_one(Event::Persisted(last), now)?;
+        }
         let mut ask_again_at = u64::MAX;
         for event in events.drain(..) {
             if self.node.log_room() <= ask_again_at {
@@ -127,18 +143,54 @@ impl Driver {
                 ask_again_at = room.bytes / 2;
             }
             self.step_one(event, now)?;
-        }
-        loop {
-            self.hand_over_links();
-            let txns = std::mem::take(&mut self.round().unsynced);
-            if txns == 0 {
-                return Ok(());
+            if self.log.batch_bytes() > UNSYNCED_BYTES_MAX {
+                self.settle()?;
+                self.begin_sync(now)?;
             }
-            self.sync(txns, now.monotonic)?;
-            if let Some(last) = self.log.last_zxid() {
+        }
+        self.hand_over_links();
+        self.begin_sync(now)
+    }
+
+    /// Has all that is logged synced, unless a sync is under way.
+    fn begin_sync(&mut self, now: Now) -> Result<()> {
+        while !self.member().syncer.is_busy() {
+            let round = self.round();
+            let (txns, is_behind) =
+                (std::mem::take(&mut round.unsynced), std::mem::take(&mut round.is_behind));
+            let Some(last) = self.log.last_zxid().filter(|_| txns > 0 || is_behind) else { break };
+            let began = self.shared.clock.monotonic();
+            let judging = began.saturating_sub(now.monotonic);
+            if let Some(sync) = self.log.begin_sync()? {
+                self.member().syncer.begin(sync, Synced { last, txns, judging });
+            } else {
+                if txns > 0 {
+                    self.note_synced(txns, judging, self.shared.clock.monotonic().saturating_sub(began));
+                }
                 self.step_one(Event::Persisted(last), now)?;
+                self.hand_over_links();
             }
         }
+        Ok(())
+    }
+
+    fn end_sync(&mut self, ended: Ended) -> Result<()> {
+        let Ended { of: Synced { txns, judging, .. }, outcome, took } = ended;
+        self.log.end_sync(outcome)?;
+        self.note_synced(txns, judging, took);
+        Ok(())
+    }
+
+    /// Has everything synced that is logged, for work that nothing else may be going on besides. The node hears of that
+    /// with the next sync.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if let Some(member) = &mut self.member
+            && let Some(ended) = member.syncer.wait()
+        {
+            member.state.is_behind = true;
+            self.end_sync(ended)?;
+        }
+        self.log.sync()
     }
 
     fn round(&mut self) -> &mut Round {
@@ -187,7 +239,12 @@ impl Driver {
                 })?;
                 self.round().unsynced += 1;
             }
-            Action::Link(work) => self.round().links.push(work),
+            Action::Link(work) => {
+                if matches!(work, LinkWork::SendLog { .. }) {
+                    self.settle()?; // It is read from the files: a quorum of others may have committed what is in none yet.
+                }
+                self.round().links.push(work);
+            }
             Action::Disk(work) => {
                 if let Some(done) = self.work_disk(work)? {
                     self.step_node(Event::Peer(Input::Disk(done)), now);
@@ -215,7 +272,7 @@ impl Driver {
                 return Ok(None);
             }
             DiskWork::SaveCurrentEpoch(epoch) => {
-                self.log.sync()?;
+                self.settle()?;
                 self.log.sync_written()?; // Even without `forceSync`: a history is claimed.
                 let member = self.member();
                 member.epoch_files.save_current(&*member.files, epoch)?;
@@ -223,12 +280,12 @@ impl Driver {
             }
             DiskWork::Truncate(zxid) => self.truncate(zxid)?,
             DiskWork::Reload => {
-                self.log.sync()?;
+                self.settle()?;
                 DiskDone::Reloaded(self.reload()?)
             }
             DiskWork::Install => DiskDone::Installed(self.install()?),
             DiskWork::Trace { link, zxid } => {
-                self.log.sync()?; // What is not written cannot be found.
+                self.settle()?; // What is not written cannot be found.
                 let upto = self.log.last_zxid().unwrap_or_default();
                 self.ask_snapshots(MemberWork::Trace { link, zxid, upto })?;
                 return Ok(None);
@@ -281,7 +338,7 @@ impl Driver {
     }
 
     fn truncate(&mut self, zxid: Zxid) -> Result<DiskDone> {
-        self.log.sync()?;
+        self.settle()?;
         let Self { log, member, .. } = self;
         let member = member.as_deref_mut().expect("it is a member");
         if !member.disk.truncate(log, member.stored, zxid)? {
@@ -306,7 +363,7 @@ impl Driver {
     /// The tree that came from the leader, with all that is committed, becomes what the disk has.
     fn install(&mut self) -> Result<Zxid> {
         self.apply()?;
-        self.log.sync()?;
+        self.settle()?;
         let zxid = self.await_snapshots(MemberWork::Install)?;
         self.log.begin_anew(zxid)?;
         self.member().stored = Some(zxid);

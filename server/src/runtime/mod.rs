@@ -6,11 +6,13 @@
 //! | `node` | 1 | judges, logs and applies writes, a batch at a time; talks to the other servers of an ensemble | [`driver`], [`quorum`] |
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges; in the [`background`], as RocksDB's own are | [`snapshots`] |
 //! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`], [`client_port`] |
+//! | `log` | 0 or 1 | waits for a member's disk | [`syncer`] |
 //! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
 //!
 //! A shard runs a task a connection, one that reads its mailbox, one that reports sessions heard from, and one
-//! that closes connections which have no session in time. Between the threads are [`queue::NodeQueue`] (shards to
-//! node), [`mailbox::Mailbox`] (node and listener to a shard), and what [`shared::Shared`] holds; nothing else.
+//! that closes connections which have no session in time. Between the threads are [`queue::NodeQueue`] (all
+//! others to the node), [`mailbox::Mailbox`] (node and listener to a shard), the channels of `snapshots` and `log`, and what
+//! [`shared::Shared`] holds; nothing else.
 
 mod account;
 pub(crate) mod admin;
@@ -43,6 +45,7 @@ mod snapshots;
 mod stall;
 mod startup;
 pub mod stats;
+mod syncer;
 #[cfg(test)]
 mod test_view;
 #[cfg(test)]

@@ -33,6 +33,8 @@ struct State {
     events: Vec<Event>,
     /// When the first of them came.
     since: Duration,
+    /// Not for an event.
+    poked: bool,
     /// Who is to be woken by the next event.
     sleeper: Option<Sleeper>,
     closed: bool,
@@ -52,6 +54,8 @@ enum Sleeper {
 pub(crate) enum Received {
     /// There are some, and the first came at this time.
     Events(Duration),
+    /// There are none, but a [`NodeQueue::poke`].
+    Poke,
     /// The deadline has passed first.
     Deadline,
     /// The queue is closed and empty.
@@ -87,6 +91,15 @@ impl NodeQueue {
         self.wake(sleeper);
     }
 
+    /// Has the node look, without an event, at what else it is told.
+    pub(crate) fn poke(&self) {
+        let mut state = self.state.lock();
+        state.poked = true;
+        let sleeper = state.sleeper.take();
+        drop(state);
+        self.wake(sleeper);
+    }
+
     fn wake(&self, sleeper: Option<Sleeper>) {
         match sleeper {
             None => {}
@@ -99,12 +112,15 @@ impl NodeQueue {
     fn take(state: &mut State, into: &mut Vec<Event>, sleeper: Sleeper) -> Option<Received> {
         debug_assert!(into.is_empty());
         if !state.events.is_empty() {
-            state.sleeper = None;
+            (state.sleeper, state.poked) = (None, false);
             std::mem::swap(&mut state.events, into);
             return Some(Received::Events(state.since));
         }
         if state.closed {
             return Some(Received::Closed);
+        }
+        if std::mem::take(&mut state.poked) {
+            return Some(Received::Poke);
         }
         state.sleeper = Some(sleeper);
         None

@@ -123,7 +123,7 @@ impl Server {
         };
         let of_member = member.as_ref().map(|member| (member.disk.clone(), Arc::clone(&member.rim)));
         let for_node = Arc::clone(&shared);
-        let node = spawn("node", move || match member.map(Joining::open).transpose() {
+        let node = spawn("node", move || match member.map(|joining| joining.open(&for_node)).transpose() {
             Ok(member) => run_or_die(Driver::new(for_node, node, log, cuts, member)),
             Err(error) => die(&error, "cannot talk to other servers"),
         })?;
