@@ -213,7 +213,11 @@ pub fn interop_dir(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop").join(name)
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// A port of the loopback interface that nobody has just now.
+///
+/// # Errors
+/// When the system refuses.
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tests::crash::Ledger;
 use tests::process::run;
-use tests::service::Settings;
+use tests::service::{Settings, free_address};
 use tests::zkserver;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -55,6 +55,25 @@ fn compile_shim(dir: &Path) -> Result<PathBuf> {
 
 #[tokio::test]
 async fn a_failed_sync_stops_the_server_and_loses_nothing_that_was_acknowledged() -> Result<()> {
+    try_with(Settings::default()).await
+}
+
+/// Its log is synced while it does other things.
+#[tokio::test]
+async fn a_failed_sync_stops_a_member_of_an_ensemble_likewise() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    fs::create_dir(&data)?;
+    fs::write(data.join("myid"), "1")?;
+    let ports = [free_address()?, free_address()?].map(|address| address.port());
+    let config = format!(
+        "standaloneEnabled=false\ninitLimit=10\nsyncLimit=5\nserver.1=127.0.0.1:{}:{}\n",
+        ports[0], ports[1]
+    );
+    try_with(Settings { data: Some(data), config, ..Settings::default() }).await
+}
+
+async fn try_with(settings: Settings) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let flag = dir.path().join("fail");
     let shim = compile_shim(dir.path())?;
@@ -62,7 +81,7 @@ async fn a_failed_sync_stops_the_server_and_loses_nothing_that_was_acknowledged(
         ("LD_PRELOAD".to_owned(), shim.display().to_string()),
         ("FAIL_SYNC".to_owned(), flag.display().to_string()),
     ];
-    let mut server = zkserver::start_with(&Settings { env, ..Settings::default() })?;
+    let mut server = zkserver::start_with(&Settings { env, ..settings })?;
     let servers = server.address().to_string();
     let mut ledger = Ledger::begin(&servers, 0).await?;
 
