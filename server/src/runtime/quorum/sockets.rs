@@ -87,9 +87,9 @@ impl QuorumSockets {
             loop {
                 carrier.carry_out_orders();
                 tokio::select! {
-                    biased;
-                    outcome = &mut done => return outcome,
+                    biased; // Once more for orders that are carried out already, rather than for `done`.
                     () = carrier.desk.ordered() => {}
+                    outcome = &mut done => return outcome,
                 }
             }
         })
