@@ -161,6 +161,35 @@ impl Drop for Station {
     }
 }
 
+/// Nobody is told to wait for the next one: a proposal goes before this server's own sync begins.
+#[test]
+fn what_is_ordered_leaves_in_one_turn() {
+    let (ports, address) = ports();
+    let (sender, inputs) = channel();
+    let deliver = move |batch: &mut Vec<Input>| {
+        batch.drain(..).for_each(|input| drop(sender.send(input)));
+    };
+    let settings = settings(1, &[(1, &address)], &SimDisk::new(1));
+    let (rim, start) = QuorumRim::new(settings, ports, Box::new(deliver));
+    let mut sockets = start.open().unwrap();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, address.quorum_port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let link = until(|| {
+        sockets.turn();
+        match inputs.try_recv() {
+            Ok(Input::LinkUp(link)) => Some(link),
+            _ => None,
+        }
+    });
+    rim.carry_out(&mut vec![LinkWork::Send { to: Recipients::One(link), packet: Packet::UpToDate }]);
+    sockets.turn();
+    let mut expected = BytesMut::new();
+    Packet::UpToDate.encode(&mut expected);
+    let mut got = vec![0; expected.len()];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(got, expected);
+}
+
 const TO_LEADER: LinkId = LinkId::Leader(1);
 
 /// Server 2 dials server 1; the link as 1 sees it.
