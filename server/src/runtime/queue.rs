@@ -78,29 +78,28 @@ impl NodeQueue {
         if batch.is_empty() {
             return;
         }
-        let mut state = self.state.lock();
-        if state.events.is_empty() {
-            state.since = self.clock.monotonic();
-            std::mem::swap(&mut state.events, batch);
-        } else {
-            state.events.append(batch);
-        }
-        let sleeper = state.sleeper.take();
-        drop(state);
+        self.tell(|state| {
+            if state.events.is_empty() {
+                state.since = self.clock.monotonic();
+                std::mem::swap(&mut state.events, batch);
+            } else {
+                state.events.append(batch);
+            }
+        });
         batch.clear();
-        self.wake(sleeper);
     }
 
     /// Has the node look, without an event, at what else it is told.
     pub(crate) fn poke(&self) {
-        let mut state = self.state.lock();
-        state.poked = true;
-        let sleeper = state.sleeper.take();
-        drop(state);
-        self.wake(sleeper);
+        self.tell(|state| state.poked = true);
     }
 
-    fn wake(&self, sleeper: Option<Sleeper>) {
+    /// Changes what the node sees when it looks, and wakes it if it sleeps.
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock();
+        change(&mut state);
+        let sleeper = state.sleeper.take();
+        drop(state);
         match sleeper {
             None => {}
             Some(Sleeper::Thread) => drop(self.arrived.notify_one()),
@@ -158,11 +157,11 @@ impl NodeQueue {
 
     /// Waits for the bell; false: the deadline has passed first.
     async fn rings(&self, deadline: Option<Instant>) -> bool {
-        match deadline {
-            None => self.rung.notified().await,
-            Some(deadline) => return timeout_at(deadline.into(), self.rung.notified()).await.is_ok(),
-        }
-        true
+        let Some(deadline) = deadline else {
+            self.rung.notified().await;
+            return true;
+        };
+        timeout_at(deadline.into(), self.rung.notified()).await.is_ok()
     }
 
     /// Adds what comes until then to `batch`, or until that is `enough`.
@@ -195,11 +194,7 @@ impl NodeQueue {
 
     /// Lets the node take what is there, and then see [`Received::Closed`].
     pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        let sleeper = state.sleeper.take();
-        drop(state);
-        self.wake(sleeper);
+        self.tell(|state| state.closed = true);
     }
 
     /// Counts writes on their way in.

@@ -14,9 +14,10 @@ use crate::zab::Zxid;
 /// Gives that thread work, one sync at a time. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Syncer {
-    begin: SyncSender<LogSync>,
-    ended: Receiver<(Result<()>, Duration)>,
-    under_way: Option<Synced>,
+    begin: SyncSender<(LogSync, Synced)>,
+    ended: Receiver<Ended>,
+    /// A sync has begun whose end nobody has asked for yet.
+    is_busy: bool,
 }
 
 /// What a sync makes durable.
@@ -40,44 +41,46 @@ pub(super) struct Ended {
 
 impl Syncer {
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
-        let (begin, begun) = sync_channel::<LogSync>(1);
+        let (begin, begun) = sync_channel::<(LogSync, Synced)>(1);
         let (end, ended) = sync_channel(1);
         let shared = Arc::clone(shared);
         Builder::new().name("log".to_owned()).spawn(move || {
-            for sync in begun {
+            for (sync, of) in begun {
                 let began = shared.clock.monotonic();
                 let outcome = sync.run();
-                if end.send((outcome, shared.clock.monotonic().saturating_sub(began))).is_err() {
+                let took = shared.clock.monotonic().saturating_sub(began);
+                if end.send(Ended { of, outcome, took }).is_err() {
                     return;
                 }
                 shared.queue.poke();
             }
         })?;
-        Ok(Self { begin, ended, under_way: None })
+        Ok(Self { begin, ended, is_busy: false })
     }
 
     /// Begins a sync; none is under way. The node's queue is [poked](super::queue::NodeQueue::poke) when it has ended.
     pub(super) fn begin(&mut self, sync: LogSync, of: Synced) {
-        debug_assert!(self.under_way.is_none(), "one at a time");
-        self.under_way = Some(of);
-        self.begin.send(sync).expect("the thread lives as long as this");
+        debug_assert!(!self.is_busy, "one at a time");
+        self.is_busy = true;
+        self.begin.send((sync, of)).expect("the thread lives as long as this");
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.under_way.is_some()
+        self.is_busy
     }
 
     /// What has ended since it was asked last.
     pub(super) fn ended(&mut self) -> Option<Ended> {
-        self.under_way?;
-        let (outcome, took) = self.ended.try_recv().ok()?;
-        self.under_way.take().map(|of| Ended { of, outcome, took })
+        let ended = self.ended.try_recv().ok()?;
+        self.is_busy = false;
+        Some(ended)
     }
 
     /// Waits for the sync that is under way, if one is.
     pub(super) fn wait(&mut self) -> Option<Ended> {
-        let of = self.under_way.take()?;
-        let (outcome, took) = self.ended.recv().expect("the thread lives as long as this");
-        Some(Ended { of, outcome, took })
+        if !std::mem::take(&mut self.is_busy) {
+            return None;
+        }
+        Some(self.ended.recv().expect("the thread lives as long as this"))
     }
 }
