@@ -64,6 +64,11 @@ impl LogOptions {
     fn ahead(&self) -> u64 {
         self.ahead_bytes.max(self.preallocate_bytes / 4)
     }
+
+    /// A file of so many bytes is followed by a new one.
+    fn is_long(&self, bytes: u64) -> bool {
+        bytes > self.file_bytes_max.unwrap_or(FILE_BYTES_MAX)
+    }
 }
 
 /// The log's end, to which txns are appended. After an error other than [`Error::Full`] it is of no further
@@ -188,8 +193,7 @@ impl TxnLog {
         let outcome = self.write_batch();
         self.failed = outcome.is_err();
         outcome?;
-        let written = self.current.as_ref().map_or(0, |segment| segment.written);
-        if written > self.options.file_bytes_max.unwrap_or(FILE_BYTES_MAX) {
+        if self.options.is_long(self.file_bytes()) {
             self.roll()?;
         }
         Ok(())
@@ -205,9 +209,8 @@ impl TxnLog {
     /// # Panics
     /// See [`TxnLog::sync`].
     pub fn begin_sync(&mut self) -> Result<Option<LogSync>> {
-        let file_bytes_max = self.options.file_bytes_max.unwrap_or(FILE_BYTES_MAX);
         let is_plain = |segment: &&mut Segment| {
-            !segment.unnamed && segment.written + self.batch.len() as u64 <= file_bytes_max
+            !segment.unnamed && !self.options.is_long(segment.written + self.batch.len() as u64)
         };
         let current = self.current.as_mut().filter(is_plain);
         let Some(segment) = current.filter(|_| self.options.force_sync && !self.batch.is_empty()) else {
