@@ -79,13 +79,19 @@ pub(super) fn settings(me: i64, members: &[(i64, &PeerAddress)], disk: &SimDisk)
     }
 }
 
+/// Where a rim delivers, and who reads it.
+fn inbox() -> (Deliver, Receiver<Input>) {
+    let (sender, inputs) = channel();
+    let deliver = move |batch: &mut Vec<Input>| {
+        batch.drain(..).for_each(|input| drop(sender.send(input)));
+    };
+    (Box::new(deliver), inputs)
+}
+
 impl Station {
     pub(super) fn start(settings: QuorumSettings, (ports, address): (QuorumPorts, PeerAddress)) -> Self {
-        let (sender, inputs) = channel();
-        let deliver = move |batch: &mut Vec<Input>| {
-            batch.drain(..).for_each(|input| drop(sender.send(input)));
-        };
-        let rim = QuorumRim::start(settings, ports, Box::new(deliver)).unwrap();
+        let (deliver, inputs) = inbox();
+        let rim = QuorumRim::start(settings, ports, deliver).unwrap();
         Self { rim: Some(rim), inputs, address }
     }
 
@@ -165,12 +171,9 @@ impl Drop for Station {
 #[test]
 fn what_is_ordered_leaves_in_one_turn() {
     let (ports, address) = ports();
-    let (sender, inputs) = channel();
-    let deliver = move |batch: &mut Vec<Input>| {
-        batch.drain(..).for_each(|input| drop(sender.send(input)));
-    };
+    let (deliver, inputs) = inbox();
     let settings = settings(1, &[(1, &address)], &SimDisk::new(1));
-    let (rim, start) = QuorumRim::new(settings, ports, Box::new(deliver));
+    let (rim, start) = QuorumRim::new(settings, ports, deliver);
     let mut sockets = start.open().unwrap();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, address.quorum_port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
