@@ -1,5 +1,8 @@
 //! `org.apache.zookeeper.data`: what clients and servers both know of a znode.
 
+use std::fmt;
+use std::ops::Deref;
+
 use bytes::BytesMut;
 
 use crate::Ustring;
@@ -95,6 +98,87 @@ record! {
     pub struct ClientInfo {
         pub auth_scheme: Ustring,
         pub user: Ustring,
+    }
+}
+
+/// An access control list in a request or a txn. The one that nearly all of them have takes no memory of its own, and
+/// whoever has it in hand need not look at it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AclList(Listed);
+
+/// Not [`Listed::Entries`] if it is [`Listed::Open`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Listed {
+    /// [`Acl::open_unsafe`].
+    Open,
+    Entries(Vec<Acl>),
+}
+
+/// [`Acl::open_unsafe`].
+static OPEN: [Acl; 1] = [Acl { perms: perms::ALL, id: Id::anyone() }];
+/// The same, encoded.
+const OPEN_ENCODED: &[u8] = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone";
+
+impl AclList {
+    /// Everything for everyone: `ZooDefs.Ids.OPEN_ACL_UNSAFE`.
+    pub const OPEN_UNSAFE: Self = Self(Listed::Open);
+
+    /// It is [`AclList::OPEN_UNSAFE`].
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.0, Listed::Open)
+    }
+}
+
+impl From<Vec<Acl>> for AclList {
+    fn from(entries: Vec<Acl>) -> Self {
+        Self(if *entries == OPEN { Listed::Open } else { Listed::Entries(entries) })
+    }
+}
+
+/// No entry.
+impl Default for AclList {
+    fn default() -> Self {
+        Self(Listed::Entries(Vec::new()))
+    }
+}
+
+impl Deref for AclList {
+    type Target = [Acl];
+
+    fn deref(&self) -> &[Acl] {
+        match &self.0 {
+            Listed::Open => &OPEN,
+            Listed::Entries(entries) => entries,
+        }
+    }
+}
+
+impl fmt::Debug for AclList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// As a `Vec<Acl>`.
+impl Jute for AclList {
+    fn encode(&self, out: &mut BytesMut) {
+        match &self.0 {
+            Listed::Open => out.extend_from_slice(OPEN_ENCODED),
+            Listed::Entries(entries) => entries.encode(out),
+        }
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if input.skip(OPEN_ENCODED) {
+            return Ok(Self::OPEN_UNSAFE);
+        }
+        Ok(Vec::decode(input)?.into())
+    }
+    fn encoded_len(&self) -> usize {
+        match &self.0 {
+            Listed::Open => OPEN_ENCODED.len(),
+            Listed::Entries(entries) => entries.encoded_len(),
+        }
     }
 }
 

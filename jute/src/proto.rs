@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::Ustring;
-use crate::data::{Acl, ClientInfo, Stat};
+use crate::data::{Acl, AclList, ClientInfo, Stat};
 use crate::record::record;
 
 record! {
@@ -144,7 +144,7 @@ record! {
     pub struct CreateRequest {
         pub path: Ustring,
         pub data: Option<Bytes>,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         /// A [`CreateMode`](crate::CreateMode), judged by the server: a bad one is answered, not a broken frame.
         pub flags: i32,
     }
@@ -153,7 +153,7 @@ record! {
     pub struct CreateTtlRequest {
         pub path: Ustring,
         pub data: Option<Bytes>,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         /// A [`CreateMode`](crate::CreateMode).
         pub flags: i32,
         /// How long the znode may stay childless and unmodified.
@@ -213,7 +213,7 @@ record! {
     /// Body of [`Op::SetAcl`](crate::Op::SetAcl).
     pub struct SetAclRequest {
         pub path: Ustring,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         /// The `aversion` it must have; -1 is any.
         pub version: i32,
     }

@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::data::Acl;
+use crate::data::AclList;
 use crate::reader::{DecodeError, Flaw, Reader};
 use crate::record::{Jute, record};
 use crate::{Op, Ustring};
@@ -35,7 +35,7 @@ record! {
     pub struct CreateTxnV0 {
         pub path: Ustring,
         pub data: Option<Bytes>,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         pub ephemeral: bool,
     }
 
@@ -43,7 +43,7 @@ record! {
     pub struct CreateTxn {
         pub path: Ustring,
         pub data: Option<Bytes>,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         /// It belongs to the header's `client_id`.
         pub ephemeral: bool,
         /// What the parent's stored cversion becomes; -1 is one more than it is.
@@ -54,7 +54,7 @@ record! {
     pub struct CreateTtlTxn {
         pub path: Ustring,
         pub data: Option<Bytes>,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         /// What the parent's stored cversion becomes.
         pub parent_cversion: i32,
         pub ttl_ms: i64,
@@ -64,7 +64,7 @@ record! {
     pub struct CreateContainerTxn {
         pub path: Ustring,
         pub data: Option<Bytes>,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         /// What the parent's stored cversion becomes.
         pub parent_cversion: i32,
     }
@@ -92,7 +92,7 @@ record! {
     /// A new ACL.
     pub struct SetAclTxn {
         pub path: Ustring,
-        pub acl: Vec<Acl>,
+        pub acl: AclList,
         /// The `aversion` it gets.
         pub version: i32,
     }

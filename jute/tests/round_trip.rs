@@ -1,7 +1,7 @@
 //! Every record survives encoding, and no bytes make a decoder panic.
 
 use bytes::{Bytes, BytesMut};
-use jute::data::{Acl, ClientInfo, Id, Stat, StatPersisted};
+use jute::data::{Acl, AclList, ClientInfo, Id, Stat, StatPersisted};
 use jute::multi::{MultiOp, MultiRequest, MultiResponse, MultiResult};
 use jute::persistence::FileHeader;
 use jute::proto::*;
@@ -43,6 +43,12 @@ impl<T: Any + Clone + std::fmt::Debug + 'static> Any for Option<T> {
 impl<T: Any + Clone + std::fmt::Debug + 'static> Any for Vec<T> {
     fn any() -> BoxedStrategy<Self> {
         vec(T::any(), 0..4).boxed()
+    }
+}
+
+impl Any for AclList {
+    fn any() -> BoxedStrategy<Self> {
+        prop_oneof![Just(Self::OPEN_UNSAFE), Vec::any().prop_map(Self::from)].boxed()
     }
 }
 
@@ -268,6 +274,22 @@ fn null_is_not_empty() {
 }
 
 #[test]
+fn an_acl_list_is_a_vector_and_open_however_it_came() {
+    let (open, read) = (Acl::open_unsafe(), Acl::read_unsafe());
+    let same = [open.clone(), read.clone(), Vec::new(), [open.clone(), read.clone()].concat()];
+    for entries in same {
+        let (list, encoded) = (AclList::from(entries.clone()), entries.to_bytes());
+        assert_eq!(*list, *entries);
+        assert_eq!((list.to_bytes(), list.encoded_len()), (encoded.clone(), encoded.len()));
+        let decoded = AclList::from_bytes(&encoded).unwrap();
+        assert_eq!(decoded, list);
+        assert_eq!(decoded.is_open(), entries == open);
+    }
+    let null = Bytes::from_static(&[0xff; 4]);
+    assert!(AclList::from_bytes(&null).unwrap().is_empty(), "a null vector is an empty one");
+}
+
+#[test]
 fn an_acl_whose_name_is_null_is_as_kazoo_writes_it() {
     let kazoo =
         Bytes::from_static(&[0, 0, 0, 31, 0, 0, 0, 4, b'a', b'u', b't', b'h', 0xff, 0xff, 0xff, 0xff]);
@@ -291,7 +313,7 @@ fn buffers_are_slices_of_the_frame() {
 
 #[test]
 fn a_create_without_the_parents_cversion_is_an_old_one() {
-    let old = CreateTxnV0 { path: "/a".into(), data: None, acl: Acl::open_unsafe(), ephemeral: true };
+    let old = CreateTxnV0 { path: "/a".into(), data: None, acl: AclList::OPEN_UNSAFE, ephemeral: true };
     let body = TxnBody::decode(Op::Create.code(), &mut Reader::new(&old.to_bytes())).expect("decodes");
     let TxnBody::Create(txn) = body else { panic!("{body:?} is no create") };
     assert_eq!((txn.path, txn.ephemeral, txn.parent_cversion), (old.path, true, -1));

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use jute::data::{Acl, StatPersisted};
+use jute::data::{Acl, AclList, StatPersisted};
 use jute::txn::{CreateTxn, SetDataTxn, Txn, TxnBody, TxnHeader};
 use server::session::ConnectionId;
 use server::tree::path::parent_of;
@@ -122,7 +122,7 @@ fn set_all(tree: &mut Tree, paths: &[String]) {
 }
 
 fn create(path: &str) -> Txn {
-    let (path, data, acl) = (path.into(), Some(Bytes::from_static(&VALUE)), Acl::open_unsafe());
+    let (path, data, acl) = (path.into(), Some(Bytes::from_static(&VALUE)), AclList::OPEN_UNSAFE);
     txn(TxnBody::Create(CreateTxn { path, data, acl, ephemeral: false, parent_cversion: -1 }))
 }
 

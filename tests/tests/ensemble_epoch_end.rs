@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use client::{Client, CreateMode};
 use jute::Jute;
-use jute::data::Acl;
+use jute::data::AclList;
 use jute::txn::{CreateTxn, Txn, TxnBody, TxnHeader};
 use server::storage::txn_log::LogEnd;
 use server::storage::{LogOptions, OsDisk, TxnLog};
@@ -87,7 +87,7 @@ fn create(zxid: Zxid) -> Result<bytes::Bytes> {
     let body = CreateTxn {
         path: path_of(zxid).into(),
         data: Some("data".into()),
-        acl: Acl::open_unsafe(),
+        acl: AclList::OPEN_UNSAFE,
         ephemeral: false,
         parent_cversion: i32::try_from(zxid.0 - FIRST.0 + 1)?,
     };

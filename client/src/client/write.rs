@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
-use jute::data::{Acl, Stat};
+use jute::data::{Acl, AclList, Stat};
 use jute::proto::{
     Create2Response, CreateRequest, CreateResponse, CreateTtlRequest, DeleteRequest, ReconfigRequest,
     SetAclRequest, SetAclResponse, SetDataRequest, SetDataResponse,
@@ -146,7 +146,11 @@ impl Client {
     /// # Errors
     /// `NoNode`, `BadVersion`, `InvalidAcl`; see [`Error`](crate::Error).
     pub async fn set_acl(&self, path: &str, acl: Vec<Acl>, aversion: impl Into<Option<i32>>) -> Result<Stat> {
-        let body = SetAclRequest { path: self.chroot.resolve(path)?, acl, version: any(aversion.into()) };
+        let body = SetAclRequest {
+            path: self.chroot.resolve(path)?,
+            acl: acl.into(),
+            version: any(aversion.into()),
+        };
         let body = self.ask(Op::SetAcl, path, &body, None).await?;
         Ok(decode::<SetAclResponse>(Op::SetAcl, &body)?.stat)
     }
@@ -213,7 +217,7 @@ pub(crate) fn encode_create(
 ) -> Result<Create> {
     let mode = options.mode;
     let path = if mode.is_sequential() { chroot.resolve_sequential(path) } else { chroot.resolve(path) }?;
-    let acl = options.acl.clone().unwrap_or_else(Acl::open_unsafe);
+    let acl = options.acl.clone().map_or(AclList::OPEN_UNSAFE, AclList::from);
     let flags = mode.flags();
     Ok(match mode.ttl() {
         Some(ttl) => {

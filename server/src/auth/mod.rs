@@ -6,7 +6,7 @@
 mod digest;
 mod ip;
 
-use jute::data::{Acl, ClientInfo, Id, perms};
+use jute::data::{Acl, AclList, ClientInfo, Id, perms};
 use jute::{ErrorCode, Ustring};
 
 pub use digest::{DigestAlgorithm, DigestScheme};
@@ -106,7 +106,7 @@ impl Schemes {
     /// # Errors
     /// [`ErrorCode::InvalidAcl`] when it is empty or longer than [`ACL_ENTRIES_MAX`], or an entry means nobody.
     #[doc(alias = "fixupACL")]
-    pub fn resolve(&self, acl: Vec<Acl>, identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+    pub fn resolve(&self, acl: AclList, identities: &[Id]) -> Result<AclList, ErrorCode> {
         if let [entry] = &*acl
             && is_anyone(&entry.id)
         {
@@ -138,7 +138,7 @@ impl Schemes {
         if !(1..=ACL_ENTRIES_MAX).contains(&resolved.len()) {
             Err(ErrorCode::InvalidAcl)
         } else {
-            Ok(resolved)
+            Ok(resolved.into())
         }
     }
 

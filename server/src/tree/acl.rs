@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
-use jute::data::{Acl, Id, perms};
+use jute::data::{Acl, AclList, Id, perms};
 
 /// Names a list in the tree's [`Acls`].
 pub(super) type AclId = u32;
@@ -39,7 +39,8 @@ impl Acls {
             hasher: FixedState::with_seed(seed),
         };
         // In use for ever, so that it keeps its id.
-        assert_eq!(acls.acquire(&Acl::open_unsafe()), OPEN, "the first list gets the first id");
+        let open = acls.acquire_shared(&Acl::open_unsafe().into());
+        assert_eq!(open, OPEN, "the first list gets the first id");
         acls
     }
 
@@ -48,7 +49,11 @@ impl Acls {
     }
 
     /// Counts one more user of a list with this content. What is kept of a new one shares no memory with it.
-    pub(super) fn acquire(&mut self, acl: &[Acl]) -> AclId {
+    pub(super) fn acquire(&mut self, acl: &AclList) -> AclId {
+        if acl.is_open() {
+            self.lists[OPEN as usize].users += 1;
+            return OPEN;
+        }
         self.acquire_with(acl, || acl.iter().map(detached).collect())
     }
 
@@ -121,8 +126,8 @@ mod tests {
     #[test]
     fn a_list_is_kept_once_and_as_long_as_it_is_used() {
         let mut acls = Acls::new(0);
-        let read = acls.acquire(&Acl::read_unsafe());
-        assert_eq!(acls.acquire(&Acl::read_unsafe()), read);
+        let read = acls.acquire(&Acl::read_unsafe().into());
+        assert_eq!(acls.acquire(&Acl::read_unsafe().into()), read);
         assert_eq!(acls.len(), 2);
 
         acls.release(read);
@@ -130,9 +135,9 @@ mod tests {
         acls.release(read);
         assert_eq!(acls.len(), 1);
 
-        let mine = acls.acquire(&[Acl::new(perms::READ, "digest", "me:x")]);
+        let mine = acls.acquire(&vec![Acl::new(perms::READ, "digest", "me:x")].into());
         assert_eq!(mine, read, "a free id is used again");
-        assert_eq!(acls.acquire(&Acl::open_unsafe()), OPEN);
+        assert_eq!(acls.acquire(&Acl::open_unsafe().into()), OPEN);
     }
 
     #[test]

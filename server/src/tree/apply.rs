@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jute::data::{Acl, Stat};
+use jute::data::{Acl, AclList, Stat};
 use jute::txn::{MultiTxn, SetAclTxn, SetDataTxn, Txn, TxnBody, TxnHeader};
 use jute::{ErrorCode, EventType, Ustring};
 
@@ -77,7 +77,7 @@ type Changes<'a> = Option<&'a mut Vec<Change>>;
 struct Creation<'a> {
     path: &'a Ustring,
     data: Option<&'a Bytes>,
-    acl: &'a [Acl],
+    acl: &'a AclList,
     kind: ZnodeKind,
     parent_cversion: i32,
 }
@@ -174,7 +174,7 @@ impl Tree {
     }
 
     /// The znode a replayed create finds has the ACL of a later txn, if any has set it: that comes again.
-    fn restore_acl(&mut self, id: u32, zxid: i64, acl: &[Acl]) {
+    fn restore_acl(&mut self, id: u32, zxid: i64, acl: &AclList) {
         if self.nodes[id].czxid > zxid {
             return;
         }

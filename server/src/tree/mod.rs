@@ -28,7 +28,7 @@ mod znode;
 
 use std::collections::BTreeMap;
 
-use jute::data::Acl;
+use jute::data::{Acl, AclList};
 
 pub use apply::{Applied, Change};
 pub use cut::{ChangedZnodes, Cut, Data, ZnodeRecord};
@@ -135,7 +135,7 @@ impl Tree {
             if path == path::CONFIG {
                 // Open to readers only, and its aversion is not a count.
                 node.aversion = -1;
-                node.set_acl(self.acls.acquire(&Acl::read_unsafe()), true);
+                node.set_acl(self.acls.acquire(&Acl::read_unsafe().into()), true);
             }
             if let Ok(id) = self.attach(path, parent, node) {
                 self.count_in(id, path);
@@ -147,7 +147,7 @@ impl Tree {
     /// A node as the service itself makes them: no data, open to all, changed at no time by no txn.
     fn blank_node(&mut self) -> Node {
         let mut node = Node { data: to_data(Some(b"")), ..Node::default() };
-        node.set_acl(self.acls.acquire(&Acl::open_unsafe()), true);
+        node.set_acl(self.acls.acquire(&AclList::OPEN_UNSAFE), true);
         node
     }
 

@@ -1,6 +1,6 @@
 //! Claims about the tree as a whole.
 
-use jute::data::{Acl, perms};
+use jute::data::{Acl, AclList, perms};
 use jute::txn::{
     CloseSessionTxn, CreateContainerTxn, CreateSessionTxn, CreateTtlTxn, CreateTxn, DeleteTxn, ErrorTxn,
     MultiTxn, SetAclTxn, SetDataTxn, Txn, TxnBody, TxnHeader,
@@ -66,7 +66,7 @@ fn create_txn(path: &str, parent_cversion: i32) -> CreateTxn {
     CreateTxn {
         path: path.into(),
         data: Some("data".into()),
-        acl: Acl::open_unsafe(),
+        acl: AclList::OPEN_UNSAFE,
         ephemeral: false,
         parent_cversion,
     }
@@ -162,7 +162,8 @@ fn setting_an_acl_changes_the_aversion_and_nothing_else() {
     bench.create("/a");
     let before = bench.stat("/a");
     let acl = vec![Acl::new(perms::ALL, "digest", "me:x")];
-    let applied = bench.apply(TxnBody::SetAcl(SetAclTxn { path: "/a".into(), acl: acl.clone(), version: 1 }));
+    let applied =
+        bench.apply(TxnBody::SetAcl(SetAclTxn { path: "/a".into(), acl: acl.clone().into(), version: 1 }));
     let after = jute::data::Stat { aversion: 1, ..before };
     assert_eq!(applied, Applied::SetAcl(after));
     assert!(!bench.tree.find("/a").unwrap().is_world_readable());
@@ -201,13 +202,13 @@ fn containers_and_ttl_znodes_show_no_owner_and_are_found_when_they_may_go() {
     bench.apply(TxnBody::CreateContainer(CreateContainerTxn {
         path: "/c".into(),
         data: data.clone(),
-        acl: acl.clone(),
+        acl: acl.clone().into(),
         parent_cversion: -1,
     }));
     bench.apply(TxnBody::CreateTtl(CreateTtlTxn {
         path: "/t".into(),
         data,
-        acl,
+        acl: acl.into(),
         parent_cversion: -1,
         ttl_ms: 50,
     }));

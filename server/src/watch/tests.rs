@@ -176,7 +176,7 @@ fn all_modes_on_one_path_make_one_event() {
 fn an_acl_goes_with_the_event_unless_everyone_may_read() {
     let mut world = World::with(&["/a", "/a/b"]);
     let acl = vec![Acl::new(perms::ALL, "digest", "me:x")];
-    world.bench.apply(TxnBody::SetAcl(SetAclTxn { path: "/a".into(), acl: acl.clone(), version: 1 }));
+    world.bench.apply(TxnBody::SetAcl(SetAclTxn { path: "/a".into(), acl: acl.clone().into(), version: 1 }));
     world.watch(1, "/a", WatchKind::Children);
     world.watch(1, "/a/b", WatchKind::Data);
     let deliveries = world.deliveries(TxnBody::Delete(DeleteTxn { path: "/a/b".into() }));

@@ -1,7 +1,7 @@
 //! Requests, written short.
 
 use bytes::Bytes;
-use jute::data::Acl;
+use jute::data::{Acl, AclList};
 use jute::multi::{MultiOp, MultiRequest};
 use jute::proto::{
     AddWatchRequest, AuthPacket, CheckVersionRequest, CheckWatchesRequest, CreateRequest, CreateTtlRequest,
@@ -17,17 +17,22 @@ pub fn create(path: &str, data: &str) -> CreateRequest {
 
 /// Any flags, open to all.
 pub fn create_as(path: &str, data: &str, flags: i32) -> CreateRequest {
-    CreateRequest { path: path.into(), data: Some(bytes(data)), acl: Acl::open_unsafe(), flags }
+    CreateRequest { path: path.into(), data: Some(bytes(data)), acl: AclList::OPEN_UNSAFE, flags }
 }
 
 /// A persistent znode with an ACL.
 pub fn create_with(path: &str, acl: Vec<Acl>) -> CreateRequest {
-    CreateRequest { path: path.into(), data: Some(Bytes::new()), acl, flags: CreateMode::Persistent.code() }
+    CreateRequest {
+        path: path.into(),
+        data: Some(Bytes::new()),
+        acl: acl.into(),
+        flags: CreateMode::Persistent.code(),
+    }
 }
 
 /// A znode with a time to live.
 pub fn create_ttl(path: &str, flags: i32, ttl_ms: i64) -> CreateTtlRequest {
-    CreateTtlRequest { path: path.into(), data: Some(bytes("t")), acl: Acl::open_unsafe(), flags, ttl_ms }
+    CreateTtlRequest { path: path.into(), data: Some(bytes("t")), acl: AclList::OPEN_UNSAFE, flags, ttl_ms }
 }
 
 /// Delete, if the version is this one.
@@ -82,7 +87,7 @@ pub fn get_acl(path: &str) -> GetAclRequest {
 
 /// An ACL, if its version is this one.
 pub fn set_acl(path: &str, acl: Vec<Acl>, version: i32) -> SetAclRequest {
-    SetAclRequest { path: path.into(), acl, version }
+    SetAclRequest { path: path.into(), acl: acl.into(), version }
 }
 
 /// Credentials.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jute::data::{Acl, Id};
+use jute::data::{AclList, Id};
 use jute::proto::{CreateRequest, SetDataRequest};
 use jute::{Jute, Op};
 use server::node::lockstep::Lockstep;
@@ -136,7 +136,7 @@ impl Play {
         let path = format!("/{}", input.below(4));
         let data = input.data();
         let (op, body) = if input.is() {
-            let (acl, flags) = (Acl::open_unsafe(), i32::from(input.byte() % 4));
+            let (acl, flags) = (AclList::OPEN_UNSAFE, i32::from(input.byte() % 4));
             (Op::Create, CreateRequest { path: path.into(), data, acl, flags }.to_bytes())
         } else {
             (Op::SetData, SetDataRequest { path: path.into(), data, version: -1 }.to_bytes())

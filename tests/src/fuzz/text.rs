@@ -90,7 +90,7 @@ fn acl(bytes: &[u8]) {
         let id = String::from_utf8_lossy(input.few_bytes());
         list.push(Acl { perms, id: Id::new(scheme, &id) });
     }
-    if let Ok(resolved) = schemes.resolve(list, &identities) {
+    if let Ok(resolved) = schemes.resolve(list.into(), &identities) {
         assert!(schemes.resolve(resolved.clone(), &identities).is_ok());
         let _ = schemes.check(&resolved, 31, &identities);
         assert_eq!(

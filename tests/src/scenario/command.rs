@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use jute::data::Acl;
+use jute::data::AclList;
 use jute::multi::{MultiOp, MultiRequest};
 use jute::proto::{
     AddWatchRequest, CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, ExistsRequest,
@@ -165,7 +165,7 @@ fn parse_create(words: &mut Words<'_>) -> Result<Created> {
         _ => bail!("no such mode"),
     };
     let (path, data) = (words.next("path")?.into(), Some(words.data()));
-    let (acl, flags) = (Acl::open_unsafe(), mode.code());
+    let (acl, flags) = (AclList::OPEN_UNSAFE, mode.code());
     Ok(match ttl_ms {
         Some(ttl_ms) => Created::Ttl(CreateTtlRequest { path, data, acl, flags, ttl_ms }),
         None => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jute::data::{Acl, Id, perms};
+use jute::data::{Acl, AclList, Id, perms};
 use jute::multi::{MultiOp, MultiRequest};
 use jute::proto::{CheckVersionRequest, CreateRequest, DeleteRequest, SetAclRequest, SetDataRequest};
 use jute::{CreateMode, Jute, Op, Ustring};
@@ -128,12 +128,13 @@ impl Workload {
         (len != 0).then(|| Bytes::from(vec![self.dice.random::<u8>(); len - 1]))
     }
 
-    fn acl(&mut self) -> Vec<Acl> {
-        match self.dice.random_range(0..8) {
+    fn acl(&mut self) -> AclList {
+        let entries = match self.dice.random_range(0..8) {
             0 => vec![Acl::new(perms::READ | perms::CREATE, "world", "anyone")],
             1 => vec![Acl::new(perms::ALL, "ip", "127.0.0.1"), Acl::new(perms::READ, "world", "anyone")],
             2 => Vec::new(),
             _ => Acl::open_unsafe(),
-        }
+        };
+        entries.into()
     }
 }

@@ -146,7 +146,7 @@ fn paths_against_the_rules_are_refused() -> Result<()> {
     for path in paths {
         let create = CreateRequest {
             path: path.into(),
-            acl: jute::data::Acl::open_unsafe(),
+            acl: jute::data::AclList::OPEN_UNSAFE,
             ..CreateRequest::default()
         };
         let (header, _) = client.call(Op::Create, &create)?;
@@ -165,7 +165,7 @@ fn paths_against_the_rules_are_refused() -> Result<()> {
     ensure!([ErrorCode::NoNode.code(), ErrorCode::MarshallingError.code()].contains(&err), "{err}");
     let create = CreateRequest {
         path: long.as_str().into(),
-        acl: jute::data::Acl::open_unsafe(),
+        acl: jute::data::AclList::OPEN_UNSAFE,
         ..CreateRequest::default()
     };
     ensure!(client.call(Op::Create, &create)?.0.err == 0, "a long path is a path");

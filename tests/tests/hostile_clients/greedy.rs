@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use jute::data::Acl;
+use jute::data::{Acl, AclList};
 use jute::multi::{MultiOp, MultiRequest};
 use jute::proto::{AuthPacket, CreateRequest, DeleteRequest, ExistsRequest, GetDataRequest, SetWatches};
 use jute::{ErrorCode, Jute, Op};
@@ -50,7 +50,7 @@ fn a_multi_of_a_megabyte_is_judged_without_a_stop() -> Result<()> {
     let parts = 15_000;
     let creates = (0..parts).map(|at| {
         let path = format!("/m/{at:05}").into();
-        MultiOp::Create(CreateRequest { path, data: None, acl: Acl::open_unsafe(), flags: 0 })
+        MultiOp::Create(CreateRequest { path, data: None, acl: AclList::OPEN_UNSAFE, flags: 0 })
     });
     let creates = MultiRequest { ops: creates.collect() };
     ensure!(creates.encoded_len() < 0xf_ffff, "{} bytes are no request", creates.encoded_len());
@@ -130,7 +130,7 @@ fn an_acl_of_a_megabyte_is_refused_at_once() -> Result<()> {
     for scheme in ["auth", "ip"] {
         let entry = |perms| Acl::new(perms, scheme, if scheme == "ip" { "10.0.0.1" } else { "" });
         let acl: Vec<_> = (0..40_000).map(entry).collect();
-        let asked = CreateRequest { path: "/acl".into(), data: None, acl, flags: 0 };
+        let asked = CreateRequest { path: "/acl".into(), data: None, acl: acl.into(), flags: 0 };
         for _ in 0..20 {
             client.ask(Op::Create, &asked)?;
         }
@@ -141,7 +141,7 @@ fn an_acl_of_a_megabyte_is_refused_at_once() -> Result<()> {
     }
     // A list that somebody might want is taken.
     let acl: Vec<_> = (0..200).map(|host| Acl::new(31, "ip", &format!("10.0.0.{host}"))).collect();
-    let asked = CreateRequest { path: "/acl".into(), data: None, acl, flags: 0 };
+    let asked = CreateRequest { path: "/acl".into(), data: None, acl: acl.into(), flags: 0 };
     ensure!(client.call(Op::Create, &asked)?.0.err == 0);
     stage.check()
 }

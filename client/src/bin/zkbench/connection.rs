@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use jute::data::Acl;
+use jute::data::AclList;
 use jute::proto::{
     ConnectRequest, ConnectResponse, ConnectTail, CreateRequest, CreateResponse, ReplyHeader, RequestHeader,
     xid,
@@ -119,7 +119,7 @@ impl Connection {
         let request = CreateRequest {
             path: path.into(),
             data: Some(Bytes::copy_from_slice(data)),
-            acl: Acl::open_unsafe(),
+            acl: AclList::OPEN_UNSAFE,
             flags: mode.code(),
         };
         let reply = self.call(Op::Create, &request)?;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use jute::data::Acl;
+use jute::data::AclList;
 use jute::proto::{
     CreateRequest, DeleteRequest, ExistsRequest, GetChildren2Request, GetDataRequest, SetDataRequest,
     SyncRequest,
@@ -255,7 +255,7 @@ fn create_frame(own: &str, value: &Bytes) -> bytes::BytesMut {
     let request = CreateRequest {
         path: numbered_path(own, 0).into(),
         data: Some(value.clone()),
-        acl: Acl::open_unsafe(),
+        acl: AclList::OPEN_UNSAFE,
         flags: CreateMode::Persistent.code(),
     };
     request_frame(Op::Create, &request)

@@ -34,7 +34,7 @@ fn what_grows_is_refused_and_what_shrinks_is_done() {
     assert_eq!(refused(world.create(&client, "/d")), ErrorCode::QuotaExceeded);
     assert_eq!(refused(world.create(&client, "/a")), ErrorCode::NodeExists);
     assert_eq!(refused(world.set_data(&client, "/a", -1)), ErrorCode::QuotaExceeded);
-    let acl = SetAclRequest { path: "/a".into(), acl: only(perms::ALL), version: -1 };
+    let acl = SetAclRequest { path: "/a".into(), acl: only(perms::ALL).into(), version: -1 };
     assert_eq!(refused(world.ask(&client, Op::SetAcl, &acl)), ErrorCode::QuotaExceeded);
     let delete = |path: &str| MultiOp::Delete(DeleteRequest { path: path.into(), version: -1 });
     let growing = MultiRequest { ops: vec![delete("/b"), MultiOp::Create(create("/d"))] };

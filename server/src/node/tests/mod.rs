@@ -10,7 +10,7 @@ mod writes;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jute::data::{Acl, Id, Stat, perms};
+use jute::data::{Acl, AclList, Id, Stat, perms};
 use jute::proto::*;
 use jute::txn::Txn;
 use jute::{ErrorCode, Jute, Op};
@@ -153,7 +153,7 @@ fn create(path: &str) -> CreateRequest {
 }
 
 fn create_as(path: &str, flags: i32, acl: Vec<Acl>) -> CreateRequest {
-    CreateRequest { path: path.into(), data: Some(Bytes::from_static(b"data")), acl, flags }
+    CreateRequest { path: path.into(), data: Some(Bytes::from_static(b"data")), acl: acl.into(), flags }
 }
 
 fn set_data(path: &str, data: &'static str, version: i32) -> SetDataRequest {

@@ -55,7 +55,7 @@ impl Wish {
                 client.write(1, Op::SetData, &set_data(path, data, *version))
             }
             Self::SetAcl { path, acl } => {
-                let asked = SetAclRequest { path: (*path).into(), acl: only(*acl), version: -1 };
+                let asked = SetAclRequest { path: (*path).into(), acl: only(*acl).into(), version: -1 };
                 client.write(1, Op::SetAcl, &asked)
             }
             Self::Multi(parts) => {

@@ -18,7 +18,13 @@ fn world_after(bodies: impl IntoIterator<Item = TxnBody>) -> World {
 
 fn created(path: &str, parent_cversion: i32) -> TxnBody {
     let acl = Acl::open_unsafe();
-    TxnBody::Create(CreateTxn { path: path.into(), data: None, acl, ephemeral: false, parent_cversion })
+    TxnBody::Create(CreateTxn {
+        path: path.into(),
+        data: None,
+        acl: acl.into(),
+        ephemeral: false,
+        parent_cversion,
+    })
 }
 
 /// Replicas of any make must agree, and Java's never let a cversion go back, not even by wrapping: so it stays, and
@@ -57,7 +63,7 @@ fn pipelined_creates_agree_with_the_tree_about_a_parent_at_its_end() {
 #[test]
 fn versions_go_on_from_the_smallest() {
     let set = SetDataTxn { path: "/a".into(), data: None, version: i32::MAX };
-    let acl = SetAclTxn { path: "/a".into(), acl: Acl::open_unsafe(), version: i32::MAX };
+    let acl = SetAclTxn { path: "/a".into(), acl: AclList::OPEN_UNSAFE, version: i32::MAX };
     let mut world = world_after([created("/a", 1), TxnBody::SetData(set), TxnBody::SetAcl(acl)]);
     let client = world.client();
 
@@ -66,7 +72,7 @@ fn versions_go_on_from_the_smallest() {
     assert_eq!(refused(world.set_data(&client, "/a", i32::MAX)), ErrorCode::BadVersion);
     assert!(world.set_data(&client, "/a", i32::MIN).is_ok());
 
-    let asked = SetAclRequest { path: "/a".into(), acl: Acl::open_unsafe(), version: i32::MAX };
+    let asked = SetAclRequest { path: "/a".into(), acl: AclList::OPEN_UNSAFE, version: i32::MAX };
     assert!(world.ask(&client, Op::SetAcl, &asked).is_ok());
     assert_eq!(world.stat("/a").aversion, i32::MIN);
     assert_eq!(world.server.node.status().counters.digest_mismatches, 0);

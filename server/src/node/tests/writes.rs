@@ -197,7 +197,8 @@ fn the_first_check_that_fails_is_the_answer_to_set_acl() {
     let client = world.client();
     world.ask(&client, Op::Create, &create_as("/closed", 0, only(perms::ALL & !perms::ADMIN))).unwrap();
     world.create(&client, "/a").unwrap();
-    let asked = |path: &str, acl, version| SetAclRequest { path: path.into(), acl, version };
+    let asked =
+        |path: &str, acl: Vec<Acl>, version| SetAclRequest { path: path.into(), acl: acl.into(), version };
     for (path, acl, version, expected) in [
         ("a", vec![], 0, ErrorCode::BadArguments),
         ("/missing", vec![], 0, ErrorCode::InvalidAcl),
@@ -221,7 +222,7 @@ fn an_acl_under_way_counts() {
     let mut world = World::new();
     let client = world.client();
     world.create(&client, "/a").unwrap();
-    let close = SetAclRequest { path: "/a".into(), acl: only(perms::READ), version: -1 };
+    let close = SetAclRequest { path: "/a".into(), acl: only(perms::READ).into(), version: -1 };
     let replies = world.server.run([
         client.write(1, Op::SetAcl, &close),
         client.write(2, Op::SetData, &set_data("/a", "x", -1)),
@@ -251,7 +252,7 @@ fn a_ttl_must_fit_the_mode_and_forty_bits() {
     let asked = |flags, ttl_ms| CreateTtlRequest {
         path: "/t".into(),
         data: None,
-        acl: Acl::open_unsafe(),
+        acl: AclList::OPEN_UNSAFE,
         flags,
         ttl_ms,
     };
@@ -279,7 +280,7 @@ fn empty_containers_and_forgotten_ttl_znodes_are_reaped() {
     world.delete(&client, "/used/a", -1).unwrap();
     for (path, ttl_ms) in [("/brief", 1000), ("/long", 1_000_000)] {
         let (path, acl) = (path.into(), Acl::open_unsafe());
-        let asked = CreateTtlRequest { path, data: None, acl, flags: TTL, ttl_ms };
+        let asked = CreateTtlRequest { path, data: None, acl: acl.into(), flags: TTL, ttl_ms };
         world.ask(&client, Op::CreateTtl, &asked).unwrap();
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jute::data::{Acl, StatPersisted, perms};
+use jute::data::{AclList, StatPersisted, perms};
 use jute::proto::{CreateRequest, CreateTtlRequest};
 use jute::txn::{CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBody};
 use jute::{CreateMode, ErrorCode, Op, Ustring};
@@ -17,7 +17,7 @@ pub(crate) struct NewZnode {
     op: Op,
     path: Ustring,
     data: Option<Bytes>,
-    acl: Vec<Acl>,
+    acl: AclList,
     flags: i32,
     /// -1 where the operation has none.
     ttl_ms: i64,

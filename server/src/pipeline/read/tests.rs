@@ -40,7 +40,7 @@ impl World {
 
     fn create(&mut self, path: &str, data: Option<&'static str>, acl: Vec<Acl>, ephemeral: bool) {
         let data = data.map(|data| Bytes::from_static(data.as_bytes()));
-        let txn = CreateTxn { path: path.into(), data, acl, ephemeral, parent_cversion: -1 };
+        let txn = CreateTxn { path: path.into(), data, acl: acl.into(), ephemeral, parent_cversion: -1 };
         self.apply(1, TxnBody::Create(txn));
     }
 

@@ -66,7 +66,11 @@ fn every_write_leaves_a_line_that_says_who_did_what() {
         client.get("/audit", false),
     ];
     client.send(&requests.concat());
-    let acl = SetAclRequest { path: "/audit".into(), acl: vec![Acl::new(9, "world", "anyone")], version: -1 };
+    let acl = SetAclRequest {
+        path: "/audit".into(),
+        acl: vec![Acl::new(9, "world", "anyone")].into(),
+        version: -1,
+    };
     let acl = client.request(Op::SetAcl, |out| acl.encode(out));
     client.send(&acl);
     let part = |path: &str| MultiOp::Delete(DeleteRequest { path: path.into(), version: -1 });

@@ -173,7 +173,8 @@ impl Client {
 
     fn create(&mut self, path: &str, flags: i32) -> BytesMut {
         let acl = vec![Acl::new(31, "world", "anyone")];
-        let body = CreateRequest { path: Ustring::from(path), data: Some(Bytes::new()), acl, flags };
+        let body =
+            CreateRequest { path: Ustring::from(path), data: Some(Bytes::new()), acl: acl.into(), flags };
         self.request(Op::Create, |out| body.encode(out))
     }
 

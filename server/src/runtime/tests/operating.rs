@@ -29,7 +29,7 @@ fn only_who_may_do_everything_to_the_root_may_move_whole_trees() {
 
     client.call(&auth("digest", b"root:secret"));
     let acl = vec![Acl::new(1, "world", "anyone"), Acl::new(31, "auth", ""), Acl::new(31, "ip", "127.0.0.1")];
-    let acl = SetAclRequest { path: "/".into(), acl, version: -1 };
+    let acl = SetAclRequest { path: "/".into(), acl: acl.into(), version: -1 };
     let acl = client.request(Op::SetAcl, |out| acl.encode(out));
     assert_eq!(client.call(&acl).0.err, 0);
     assert_eq!(ask("digest", Some("a:b")), Err(Refusal::NotAuthorized), "reading is not everything");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use jute::Jute;
-use jute::data::Acl;
+use jute::data::{Acl, AclList};
 use jute::txn::{CreateSessionTxn, CreateTxn, Txn, TxnBody, TxnDigest, TxnHeader};
 
 use super::*;
@@ -38,7 +38,7 @@ fn txn(zxid: Zxid) -> Txn {
     let create = CreateTxn {
         path: format!("/{zxid}").into(),
         data: Some(Bytes::from_static(b"data")),
-        acl: if zxid.counter().is_multiple_of(3) { Acl::read_unsafe() } else { Acl::open_unsafe() },
+        acl: if zxid.counter().is_multiple_of(3) { Acl::read_unsafe().into() } else { AclList::OPEN_UNSAFE },
         ephemeral: false,
         parent_cversion: -1,
     };

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use jute::Jute;
-use jute::data::Acl;
+use jute::data::AclList;
 use jute::txn::{
     CloseSessionTxn, CreateSessionTxn, CreateTxn, DeleteTxn, SetDataTxn, TxnBody, TxnDigest, TxnHeader,
 };
@@ -72,7 +72,7 @@ impl Server {
         let txn = CreateTxn {
             path: path.into(),
             data: Some(Bytes::from_static(b"data")),
-            acl: Acl::open_unsafe(),
+            acl: AclList::OPEN_UNSAFE,
             ephemeral: session != 0,
             parent_cversion: -1,
         };

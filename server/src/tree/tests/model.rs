@@ -70,7 +70,7 @@ impl Model {
             }
             TxnBody::SetAcl(txn) => {
                 if let Some((_, acl, stat)) = self.znodes.get_mut(&*txn.path) {
-                    (*acl, stat.aversion) = (txn.acl.clone(), txn.version);
+                    (*acl, stat.aversion) = (txn.acl.to_vec(), txn.version);
                 }
             }
             TxnBody::Multi(txn) => {
@@ -256,7 +256,8 @@ impl History {
                     return None;
                 }
                 let parent_cversion = parent.cversion + 1;
-                let (path, data, acl) = (path.as_str().into(), data.clone().map(Into::into), acl(*which));
+                let (path, data, acl) =
+                    (path.as_str().into(), data.clone().map(Into::into), acl(*which).into());
                 Some(match kind {
                     0 => TxnBody::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion }),
                     1 => TxnBody::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl_ms: 5 }),
@@ -274,7 +275,11 @@ impl History {
             }
             Wish::SetAcl(path, which) => {
                 let version = there(path)?.aversion + 1;
-                Some(TxnBody::SetAcl(SetAclTxn { path: path.as_str().into(), acl: acl(*which), version }))
+                Some(TxnBody::SetAcl(SetAclTxn {
+                    path: path.as_str().into(),
+                    acl: acl(*which).into(),
+                    version,
+                }))
             }
             Wish::OpenSession => Some(TxnBody::CreateSession(CreateSessionTxn { timeout_ms: 4000 })),
             Wish::CloseSession { listed } => {

@@ -1,7 +1,7 @@
 //! Requests that mean something: few paths, so that they meet each other.
 
 use bytes::Bytes;
-use jute::data::Acl;
+use jute::data::{Acl, AclList};
 use jute::multi::{MultiOp, MultiRequest};
 use jute::proto::*;
 use jute::{Jute, Op, Ustring};
@@ -159,14 +159,15 @@ fn version(input: &mut Input<'_>) -> i32 {
     input.one_of(&[-1, -1, -1, 0, 1, 2, i32::MAX])
 }
 
-fn acl(input: &mut Input<'_>) -> Vec<Acl> {
+fn acl(input: &mut Input<'_>) -> AclList {
     let perms = i32::from(input.byte());
-    match perms >> 5 {
+    let entries = match perms >> 5 {
         0 => vec![Acl::new(perms, "world", "anyone")],
         1 => vec![Acl::new(perms, "auth", "")],
         2 => vec![Acl::new(perms & 31, "digest", "a:b"), Acl::new(1, "world", "anyone")],
         3 => vec![Acl::new(perms & 31, "ip", "127.0.0.0/8")],
         4 => vec![Acl::new(perms & 31, "nosuch", "x")],
         _ => Acl::open_unsafe(),
-    }
+    };
+    entries.into()
 }
