@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures our server beside Debian's ZooKeeper, and beside the limit of this machine (a bare echo server with the same
-# framing, which for writes also syncs the same batches): the same load, on the same disk, in turns. Prints
-# Markdown, each ratio beside its budget.
+# framing, which for writes also syncs the same batches; three of them for three servers): the same load, on the same disk,
+# in turns. Prints Markdown, each ratio beside its budget.
 #
 #   scripts/bench-compare.sh [--quick] [--dir DIRECTORY] [--only cells|memory|watches]
 #   scripts/bench-compare.sh --ensemble [--quick] [--dir DIRECTORY] [--only cells|failover]

@@ -4,13 +4,14 @@ members=(1 2 3)
 kill_rounds=$((rounds * 2 + 1))
 hang_seconds=30
 # Where server 1 of each kind listens; the others on the next ports, and for each other 10 and 20 ports above.
-port[java]=21761 port[ours]=21791
+port[java]=21761 port[ours]=21791 port[limit]=21821
 
 member_port() { echo $((port[$1] + $2 - 1)); }
 
 # launch_member KIND ID: starts one server on its data of last time.
 launch_member() {
     local kind=$1 id=$2 config="$work/$1.$2.cfg" home="$work/$1.$2" other
+    local leader="127.0.0.1:$((port[$kind] + 10))" part=--follows
     mkdir -p "$home"
     echo "$id" >"$home/myid"
     {
@@ -25,6 +26,11 @@ launch_member() {
         java) java -Xmx2g -cp /usr/share/java/zookeeper.jar:/usr/share/java/slf4j-nop.jar \
             org.apache.zookeeper.server.quorum.QuorumPeerMain "$config" >>"$home.log" 2>&1 & ;;
         ours) "$bin/zkserver" "$config" >>"$home.log" 2>&1 & ;;
+        limit)
+            [ "$id" != 1 ] || part=--leads
+            "$bin/zkbench" echo-server --listen "127.0.0.1:$(member_port "$kind" "$id")" --sync-to "$home/log" \
+                "$part" "$leader" >>"$home.log" 2>&1 &
+            ;;
     esac
     pid[$kind.$id]=$!
 }
@@ -76,35 +82,38 @@ with_mode() {
 
 # ensemble_cell OPS CLIENTS OUTSTANDING BUDGET
 ensemble_cell() {
-    local ops=$1 clients=$2 outstanding=$3 kind round to_java
+    local ops=$1 clients=$2 outstanding=$3 kind round to_java to_limit
     declare -A seen=() rate=()
     for ((round = 0; round < rounds; round++)); do
-        for kind in java ours; do
+        for kind in java ours limit; do
             seen[$kind]+="$(bench_ensemble "$kind" run --ops "$ops" --clients "$clients" --outstanding "$outstanding" \
                 --seconds "$seconds" --warmup 0.5 --no-setup | field per_second)"$'\n'
         done
     done
-    for kind in java ours; do rate[$kind]=$(printf '%s' "${seen[$kind]}" | median); done
+    for kind in java ours limit; do rate[$kind]=$(printf '%s' "${seen[$kind]}" | median); done
     to_java=$(ratio "${rate[ours]}" "${rate[java]}")
-    echo "| $ops ${clients}×${outstanding} | ${rate[java]} | ${rate[ours]} | $to_java | $(verdict "$to_java" "$4") |"
+    to_limit=$(ratio "${rate[ours]}" "${rate[limit]}")
+    echo "| $ops ${clients}×${outstanding} | ${rate[java]} | ${rate[ours]} | ${rate[limit]} | $to_java |" \
+        "$(verdict "$to_java" "$4") | $to_limit |"
 }
 
 ensemble_cells() {
     local kind
+    start_ensemble limit
     for kind in java ours; do
         start_ensemble "$kind"
         bench_ensemble "$kind" run --ops set --clients 15 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
         bench_ensemble "$kind" run --ops get --clients 15 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
     done
-    echo "| requests/s | Java | ours | ours : Java | ≥ |"
-    echo "| --- | --- | --- | --- | --- |"
+    echo "| requests/s | Java | ours | limit | ours : Java | ≥ | ours : limit |"
+    echo "| --- | --- | --- | --- | --- | --- | --- |"
     ensemble_cell set 15 1 2.5
     ensemble_cell set 255 1 4
     ensemble_cell set 15 64 8
     ensemble_cell get 15 64 12
     ensemble_cell get=90,set=10 15 64 10
     ensemble_cell create 15 64 12
-    for kind in java ours; do stop_ensemble "$kind"; rm -rf "$work/$kind".*; done
+    for kind in java ours limit; do stop_ensemble "$kind"; rm -rf "$work/$kind".*; done
 }
 
 in_ms() { awk '{ printf "%.0f", $1 * 1000 }'; }
