@@ -51,30 +51,32 @@ impl Acls {
     /// Counts one more user of a list with this content. What is kept of a new one shares no memory with it.
     pub(super) fn acquire(&mut self, acl: &AclList) -> AclId {
         if acl.is_open() {
-            self.lists[OPEN as usize].users += 1;
-            return OPEN;
+            return self.use_again(OPEN);
         }
         self.acquire_with(acl, || acl.iter().map(detached).collect())
     }
 
     /// [`Acls::acquire`], which keeps this very list if it is new.
     pub(super) fn acquire_shared(&mut self, acl: &Arc<[Acl]>) -> AclId {
+        if self.lists.first().is_some_and(|open| *open.list == **acl) {
+            return self.use_again(OPEN);
+        }
         self.acquire_with(acl, || Arc::clone(acl))
     }
 
     fn acquire_with(&mut self, acl: &[Acl], make: impl FnOnce() -> Arc<[Acl]>) -> AclId {
-        if let Some(open) = self.lists.first_mut().filter(|open| *open.list == *acl) {
-            open.users += 1;
-            return OPEN;
-        }
         let hash = self.hasher.hash_one(acl);
         let found = self.by_content.find(hash, |&id| *self.lists[id as usize].list == *acl).copied();
         if let Some(id) = found {
-            self.lists[id as usize].users += 1;
-            return id;
+            return self.use_again(id);
         }
         let id = self.add(Counted { list: make(), users: 1 });
         self.by_content.insert_unique(hash, id, |&id| self.hasher.hash_one(&*self.lists[id as usize].list));
+        id
+    }
+
+    fn use_again(&mut self, id: AclId) -> AclId {
+        self.lists[id as usize].users += 1;
         id
     }
 

@@ -198,17 +198,17 @@ fn a_session_takes_its_ephemerals_along() {
 #[test]
 fn containers_and_ttl_znodes_show_no_owner_and_are_found_when_they_may_go() {
     let mut bench = Bench::new();
-    let (data, acl) = (None, Acl::open_unsafe());
+    let (data, acl) = (None, AclList::OPEN_UNSAFE);
     bench.apply(TxnBody::CreateContainer(CreateContainerTxn {
         path: "/c".into(),
         data: data.clone(),
-        acl: acl.clone().into(),
+        acl: acl.clone(),
         parent_cversion: -1,
     }));
     bench.apply(TxnBody::CreateTtl(CreateTtlTxn {
         path: "/t".into(),
         data,
-        acl: acl.into(),
+        acl,
         parent_cversion: -1,
         ttl_ms: 50,
     }));

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use jute::data::Acl;
+use jute::data::{Acl, AclList};
 use jute::frame::write_frame;
 use jute::proto::{
     AuthPacket, ConnectRequest, ConnectResponse, ConnectTail, CreateRequest, GetDataRequest, ReplyHeader,
@@ -172,9 +172,8 @@ impl Client {
     }
 
     fn create(&mut self, path: &str, flags: i32) -> BytesMut {
-        let acl = vec![Acl::new(31, "world", "anyone")];
-        let body =
-            CreateRequest { path: Ustring::from(path), data: Some(Bytes::new()), acl: acl.into(), flags };
+        let acl = AclList::OPEN_UNSAFE;
+        let body = CreateRequest { path: Ustring::from(path), data: Some(Bytes::new()), acl, flags };
         self.request(Op::Create, |out| body.encode(out))
     }
 

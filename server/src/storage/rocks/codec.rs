@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jute::Jute;
-use jute::data::{Acl, StatPersisted};
+use jute::data::{Acl, AclList, StatPersisted};
 use triomphe::ThinArc;
 
 use crate::tree::ZnodeRecord;
@@ -93,11 +93,7 @@ fn flags(record: &ZnodeRecord) -> u8 {
         | part(stat.pzxid != stat.czxid, flag::CHILDREN)
         | part((stat.version, stat.cversion, stat.aversion) != (0, 0, 0), flag::VERSIONS)
         | part(stat.ephemeral_owner != 0, flag::OWNER)
-        | part(!is_open(&record.acl), flag::ACL)
-}
-
-fn is_open(acl: &[Acl]) -> bool {
-    matches!(acl, [only] if only.perms == jute::data::perms::ALL && only.id.scheme == "world" && only.id.id == "anyone")
+        | part(*record.acl != *AclList::OPEN_UNSAFE, flag::ACL)
 }
 
 /// The jute encoding of a vector, of a slice.
