@@ -6,7 +6,7 @@
 mod digest;
 mod ip;
 
-use jute::data::{Acl, AclList, ClientInfo, Id, perms};
+use jute::data::{Acl, AclList, ClientInfo, Id};
 use jute::{ErrorCode, Ustring};
 
 pub use digest::{DigestAlgorithm, DigestScheme};
@@ -83,12 +83,6 @@ impl Schemes {
         }
         let allows = |entry: &Acl| entry.perms & wanted != 0 && self.matches(&entry.id, identities);
         if acl.iter().any(allows) { Ok(()) } else { Err(ErrorCode::NoAuth) }
-    }
-
-    /// May everyone read where `acl` holds?
-    #[must_use]
-    pub fn is_world_readable(acl: &[Acl]) -> bool {
-        acl.is_empty() || acl.iter().any(|entry| entry.perms & perms::READ != 0 && is_anyone(&entry.id))
     }
 
     fn matches(&self, wanted: &Id, identities: &[Id]) -> bool {

@@ -1,3 +1,5 @@
+use jute::data::perms;
+
 use super::*;
 
 fn alice() -> Id {

@@ -111,7 +111,8 @@ impl Acls {
 }
 
 /// Whether everyone may read: no entries mean no restriction.
-pub(super) fn is_world_readable(acl: &[Acl]) -> bool {
+#[must_use]
+pub fn is_world_readable(acl: &[Acl]) -> bool {
     let everyone = |acl: &Acl| acl.perms & perms::READ != 0 && acl.id == Id::anyone();
     acl.is_empty() || acl.iter().any(everyone)
 }

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 
 use jute::data::{Acl, AclList};
 
+pub use acl::is_world_readable;
 pub use apply::{Applied, Change};
 pub use cut::{ChangedZnodes, Cut, Data, ZnodeRecord};
 pub use load::{LoadError, TreeLoader};

@@ -7,8 +7,8 @@ use jute::data::{Acl, Id};
 use server::auth::{Authentication, Schemes};
 use server::config::Config;
 use server::runtime::four_letter::Word;
-use server::tree::path;
 use server::tree::quota::StatsTrack;
+use server::tree::{is_world_readable, path};
 
 use super::Input;
 
@@ -95,7 +95,7 @@ fn acl(bytes: &[u8]) {
         let _ = schemes.check(&resolved, 31, &identities);
         assert_eq!(
             schemes.check(&resolved, 1, &[]).is_ok(),
-            Schemes::is_world_readable(&resolved),
+            is_world_readable(&resolved),
             "nobody in particular reads what the world reads"
         );
         let _ = server::auth::redacted(&resolved);
