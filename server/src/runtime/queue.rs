@@ -215,32 +215,111 @@ impl NodeQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    /// Both ways to wait.
+    const SLEEPERS: [Sleeper; 2] = [Sleeper::Thread, Sleeper::Task];
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    impl Sleeper {
+        fn receive(self, queue: &NodeQueue, deadline: Option<Instant>) -> (Received, Vec<Event>) {
+            let mut events = Vec::new();
+            let received = match self {
+                Self::Thread => queue.receive(&mut events, deadline),
+                Self::Task => run(queue.received(&mut events, deadline)),
+            };
+            (received, events)
+        }
+
+        fn gather(self, queue: &NodeQueue, batch: &mut Vec<Event>, until: Instant, enough: usize) {
+            match self {
+                Self::Thread => queue.gather(batch, until, enough),
+                Self::Task => run(queue.gathered(batch, until, enough)),
+            }
+        }
+    }
+
+    /// Does `act` to the queue as soon as the node sleeps.
+    fn once_it_sleeps(queue: &Arc<NodeQueue>, act: impl FnOnce(&NodeQueue) + Send + 'static) {
+        let queue = Arc::clone(queue);
+        std::thread::spawn(move || {
+            while queue.state.lock().sleeper.is_none() {
+                std::thread::yield_now();
+            }
+            act(&queue);
+        });
+    }
 
     #[test]
     fn what_was_sent_before_closing_is_still_received() {
-        let queue = NodeQueue::new(Clock::start());
-        queue.send(&mut vec![Event::Tick, Event::Tick]);
-        queue.close();
-        let mut events = Vec::new();
-        assert!(matches!(queue.receive(&mut events, None), Received::Events(_)));
-        assert_eq!(events.len(), 2);
-        events.clear();
-        assert_eq!(queue.receive(&mut events, None), Received::Closed);
+        for sleeper in SLEEPERS {
+            let queue = NodeQueue::new(Clock::start());
+            queue.send(&mut vec![Event::Tick, Event::Tick]);
+            queue.close();
+            let (received, events) = sleeper.receive(&queue, None);
+            assert!(matches!(received, Received::Events(_)), "{sleeper:?}");
+            assert_eq!(events.len(), 2, "{sleeper:?}");
+            assert_eq!(sleeper.receive(&queue, None).0, Received::Closed, "{sleeper:?}");
+        }
+    }
+
+    #[test]
+    fn the_node_is_woken_by_events_by_a_poke_and_by_the_end() {
+        for sleeper in SLEEPERS {
+            let clock = Clock::start();
+            let queue = Arc::new(NodeQueue::new(clock));
+            once_it_sleeps(&queue, |queue| queue.send(&mut vec![Event::Tick]));
+            let (received, events) = sleeper.receive(&queue, None);
+            assert!(matches!(received, Received::Events(_)), "{sleeper:?}");
+            assert_eq!(events.len(), 1, "{sleeper:?}");
+
+            once_it_sleeps(&queue, NodeQueue::poke);
+            assert_eq!(sleeper.receive(&queue, Some(clock.instant(HOUR))).0, Received::Poke, "{sleeper:?}");
+
+            once_it_sleeps(&queue, NodeQueue::close);
+            assert_eq!(sleeper.receive(&queue, None).0, Received::Closed, "{sleeper:?}");
+        }
+    }
+
+    #[test]
+    fn a_poke_is_forgotten_when_events_are_taken() {
+        for sleeper in SLEEPERS {
+            let clock = Clock::start();
+            let queue = NodeQueue::new(clock);
+            queue.poke();
+            queue.send(&mut vec![Event::Tick]);
+            assert!(matches!(sleeper.receive(&queue, None).0, Received::Events(_)), "{sleeper:?}");
+            let now = clock.instant(clock.monotonic());
+            assert_eq!(sleeper.receive(&queue, Some(now)).0, Received::Deadline, "{sleeper:?}");
+        }
     }
 
     #[test]
     fn a_batch_grows_until_it_is_enough_or_its_time_is_up() {
-        let clock = Clock::start();
-        let queue = NodeQueue::new(clock);
-        queue.send(&mut vec![Event::Tick, Event::Tick]);
-        let mut batch = vec![Event::Tick];
-        queue.gather(&mut batch, clock.instant(Duration::from_secs(3600)), 3);
-        assert_eq!(batch.len(), 3, "enough at once");
-        queue.gather(&mut batch, clock.instant(clock.monotonic()), 9);
-        assert_eq!(batch.len(), 3, "nothing came");
-        queue.close();
-        queue.gather(&mut batch, clock.instant(Duration::from_secs(3600)), 9);
+        for sleeper in SLEEPERS {
+            let clock = Clock::start();
+            let queue = NodeQueue::new(clock);
+            queue.send(&mut vec![Event::Tick, Event::Tick]);
+            let mut batch = vec![Event::Tick];
+            sleeper.gather(&queue, &mut batch, clock.instant(HOUR), 3);
+            assert_eq!(batch.len(), 3, "{sleeper:?}: enough at once");
+            sleeper.gather(&queue, &mut batch, clock.instant(clock.monotonic()), 9);
+            assert_eq!(batch.len(), 3, "{sleeper:?}: nothing came");
+
+            let queue = Arc::new(NodeQueue::new(clock));
+            once_it_sleeps(&queue, |queue| queue.send(&mut vec![Event::Tick]));
+            sleeper.gather(&queue, &mut batch, clock.instant(HOUR), 4);
+            assert_eq!(batch.len(), 4, "{sleeper:?}: it came");
+            queue.close();
+            sleeper.gather(&queue, &mut batch, clock.instant(HOUR), 9);
+            assert_eq!(batch.len(), 4, "{sleeper:?}: there is no more");
+        }
     }
 
     #[test]
@@ -251,8 +330,7 @@ mod tests {
         batch.push(Event::SnapshotWritten { cuts: 2 });
         queue.send(&mut batch);
         assert!(batch.is_empty());
-        let mut events = Vec::new();
-        queue.receive(&mut events, None);
+        let (_, events) = Sleeper::Thread.receive(&queue, None);
         assert!(matches!(
             events[..],
             [Event::SnapshotWritten { cuts: 1 }, Event::SnapshotWritten { cuts: 2 }]
