@@ -10,9 +10,23 @@ member_port() { echo $((port[$1] + $2 - 1)); }
 
 # launch_member KIND ID: starts one server on its data of last time.
 launch_member() {
-    local kind=$1 id=$2 config="$work/$1.$2.cfg" home="$work/$1.$2" other
-    local leader="127.0.0.1:$((port[$kind] + 10))" part=--follows
+    local kind=$1 id=$2 home="$work/$1.$2"
     mkdir -p "$home"
+    if [ "$kind" = limit ]; then launch_echo "$id" "$home"; else launch_zookeeper "$kind" "$id" "$home"; fi
+    pid[$kind.$id]=$!
+}
+
+# launch_echo ID HOME: the first one leads.
+launch_echo() {
+    local part=--follows
+    [ "$1" != 1 ] || part=--leads
+    "$bin/zkbench" echo-server --listen "127.0.0.1:$(member_port limit "$1")" --sync-to "$2/log" \
+        "$part" "127.0.0.1:$((port[limit] + 10))" >>"$2.log" 2>&1 &
+}
+
+# launch_zookeeper KIND ID HOME: Java's server or ours.
+launch_zookeeper() {
+    local kind=$1 id=$2 home=$3 config="$3.cfg" other
     echo "$id" >"$home/myid"
     {
         printf '%s\n' tickTime=2000 initLimit=10 syncLimit=5 maxSessionTimeout=600000 "dataDir=$home" \
@@ -26,13 +40,7 @@ launch_member() {
         java) java -Xmx2g -cp /usr/share/java/zookeeper.jar:/usr/share/java/slf4j-nop.jar \
             org.apache.zookeeper.server.quorum.QuorumPeerMain "$config" >>"$home.log" 2>&1 & ;;
         ours) "$bin/zkserver" "$config" >>"$home.log" 2>&1 & ;;
-        limit)
-            [ "$id" != 1 ] || part=--leads
-            "$bin/zkbench" echo-server --listen "127.0.0.1:$(member_port "$kind" "$id")" --sync-to "$home/log" \
-                "$part" "$leader" >>"$home.log" 2>&1 &
-            ;;
     esac
-    pid[$kind.$id]=$!
 }
 
 # start_member KIND ID: the same, and waits; `took` is then the time to the first read.
