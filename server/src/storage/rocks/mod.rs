@@ -46,8 +46,9 @@ const VOIDS_LOG_KEY: &[u8] = b"voids_log";
 const FORMAT: u8 = 1;
 /// What is kept in memory between flushes. Twice that while one is under way.
 const MEMTABLE_BYTES: usize = 8 << 20;
-/// Flushed files that wait for a compaction. More would slow the next start, which merges them.
-const L0_FILES_MAX: i32 = 8;
+/// Flushed files that wait for a compaction, which writes all that is stored again. More would slow the next start,
+/// which merges them.
+const L0_FILES_MAX: i32 = 16;
 /// Background work leaves the disk to the log.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 64 << 20;
 
