@@ -9,7 +9,7 @@
 //!    what comes meanwhile.
 //! 5. What is committed is applied, and clients hear of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -100,9 +100,9 @@ pub(super) struct MemberRim {
 #[derive(Debug, Default)]
 pub(super) struct Round {
     /// What the node wants, and is not begun.
-    work: VecDeque<Action>,
-    /// Where the node writes that.
-    scratch: Vec<Action>,
+    work: Vec<Action>,
+    /// Empty: for what it wants meanwhile.
+    spare: Vec<Action>,
     pub(super) links: Vec<LinkWork>,
     /// Records appended, of whose sync nothing is begun.
     unsynced: u64,
@@ -213,8 +213,13 @@ impl Driver {
 
     fn step_one(&mut self, event: Event, now: Now) -> Result<()> {
         self.step_node(event, now);
-        while let Some(action) = self.round().work.pop_front() {
-            self.carry_out(action, now)?;
+        while !self.round().work.is_empty() {
+            let Round { work, spare, .. } = self.round();
+            let mut begun = std::mem::replace(work, std::mem::take(spare));
+            for action in begun.drain(..) {
+                self.carry_out(action, now)?;
+            }
+            self.round().spare = begun;
         }
         if self.node.must_apply() {
             self.apply()?;
@@ -224,9 +229,8 @@ impl Driver {
 
     fn step_node(&mut self, event: Event, now: Now) {
         let Self { shared, node, member, .. } = self;
-        let Round { work, scratch, .. } = &mut member.as_deref_mut().expect("it is a member").state;
-        node.step(event, now, &shared.tree.read(), scratch);
-        work.extend(scratch.drain(..));
+        let work = &mut member.as_deref_mut().expect("it is a member").state.work;
+        node.step(event, now, &shared.tree.read(), work);
     }
 
     fn carry_out(&mut self, action: Action, now: Now) -> Result<()> {
