@@ -22,6 +22,8 @@ pub(super) struct Hub {
     members: RefCell<BTreeMap<ServerId, Vec<PeerAddress>>>,
     pub(super) masters: RefCell<Masters>,
     deliver: RefCell<Deliver>,
+    /// Empty, with room for what a link reads at once.
+    pub(super) scratch: RefCell<Vec<Input>>,
 }
 
 impl Hub {
@@ -29,7 +31,7 @@ impl Hub {
         let members = RefCell::new(std::mem::take(&mut settings.members));
         let masters = std::mem::take(&mut settings.observer_masters.masters);
         let masters = RefCell::new(Masters::new(settings.me, masters));
-        Self { settings, desk, members, masters, deliver: RefCell::new(deliver) }
+        Self { settings, desk, members, masters, deliver: RefCell::new(deliver), scratch: RefCell::default() }
     }
 
     /// Takes `inputs`, that were `bytes` on the wire, to the node; the vector is empty then.

@@ -116,9 +116,10 @@ impl Link {
     /// Brings the node all packets that are complete. Those in front of a wrong one count.
     fn take_in(&self, decoder: &mut Decoder, buffer: &mut BytesMut, hub: &Hub) -> Result<Next, StreamFlaw> {
         let (link, before) = (self.id, buffer.len());
-        let mut inputs = Vec::new();
+        let mut inputs = hub.scratch.take();
         let next = decoder.decode(buffer, |packet| inputs.push(Input::Packet { link, packet }));
         hub.deliver(&mut inputs, before - buffer.len());
+        hub.scratch.replace(inputs);
         next
     }
 
