@@ -240,13 +240,30 @@ impl Place {
     pub(super) fn start(&mut self, inside: impl FnOnce(Command) -> Command) -> Result<()> {
         ensure!(self.process.is_none(), "server {} runs already", self.id);
         let command = match self.kind {
-            Kind::Java => peer::launch(&self.config())?,
+            Kind::Java => {
+                self.remove_empty_logs()?;
+                peer::launch(&self.config())?
+            }
             Kind::Ours => zkserver::launch(&self.config())?,
         };
         let mut command = inside(command);
         command.current_dir(&self.dir).envs(self.env.iter().map(|(name, value)| (name, value)));
         self.lives += 1;
         self.process = Some(Process::spawn_logging_to(&mut command, &self.log_file())?);
+        Ok(())
+    }
+
+    /// What operators do for a Java server that was killed between making a log file and writing its header: it does not
+    /// start again with such a file (ZOOKEEPER-2332).
+    fn remove_empty_logs(&self) -> Result<()> {
+        let Ok(files) = fs::read_dir(self.data().join("version-2")) else { return Ok(()) };
+        for file in files {
+            let file = file?;
+            let is_log = file.file_name().to_string_lossy().starts_with("log.");
+            if is_log && file.metadata()?.len() == 0 {
+                fs::remove_file(file.path())?;
+            }
+        }
         Ok(())
     }
 
