@@ -240,6 +240,30 @@ async fn a_java_server_that_was_killed_leaves_us_every_write_it_acknowledged() -
     Ok(())
 }
 
+/// Killed between making a log file and writing its header, a Java server does not start again with that file
+/// (ZOOKEEPER-2332).
+#[tokio::test]
+async fn a_log_that_java_did_not_come_to_write_keeps_neither_us_nor_java_from_starting() -> Result<()> {
+    let mut server = peer::start_with(&settings(""))?;
+    let servers = server.address().to_string();
+    let client = Client::connect(&servers).await?;
+    client.create("/kept", "by Java", CreateMode::Persistent).await?;
+    let stat = client.exists("/kept").await?.context("it was created")?;
+    server.kill()?;
+    fs::write(server.dir().join(format!("data/version-2/log.{:x}", stat.czxid + 1)), "")?;
+
+    server.restart_as("zkserver", zkserver::launch)?;
+    let client = Client::connect(&servers).await?;
+    ensure!(client.get("/kept").await?.data[..] == *b"by Java");
+    client.set("/kept", "by ours", None).await?;
+    server.stop()?;
+
+    server.restart_as("java", peer::launch)?;
+    let client = Client::connect(&servers).await?;
+    ensure!(client.get("/kept").await?.data[..] == *b"by ours");
+    ensure_digests_agree(&server)
+}
+
 #[tokio::test]
 async fn import_copies_a_tree_and_refuses_what_it_must_not_touch() -> Result<()> {
     let mut java = peer::start_with(&settings(""))?;
