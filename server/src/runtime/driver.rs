@@ -107,15 +107,18 @@ impl Driver {
         }
     }
 
-    /// Waits for events. What other servers have sent meanwhile comes with them.
+    /// Waits for events. What other servers have sent meanwhile comes with them: they are heard while there always are
+    /// some, too.
     fn receive(&mut self, events: &mut Vec<Event>, deadline: Option<Instant>) -> Received {
         let queue = &self.shared.queue;
         match &mut self.member {
             None => queue.receive(events, deadline),
             Some(member) => member.sockets.run_until(async {
-                yield_now().await; // So it is known which sockets can be read.
-                yield_now().await; // They are read.
-                queue.received(events, deadline).await
+                if queue.has_news() {
+                    yield_now().await; // So it is known which sockets can be read.
+                    yield_now().await; // They are read.
+                }
+                queue.received(events, deadline, &mut member.alarm).await
             }),
         }
     }
@@ -130,7 +133,10 @@ impl Driver {
             let (queue, until) = (&self.shared.queue, self.shared.clock.instant(until));
             match &mut self.member {
                 None => queue.gather(events, until, enough),
-                Some(member) => member.sockets.run_until(queue.gathered(events, until, enough)),
+                Some(member) => {
+                    let gathered = queue.gathered(events, until, enough, &mut member.alarm);
+                    member.sockets.run_until(gathered);
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tracing::{error, info, warn};
 
+use super::alarm::Alarm;
 use super::driver::Driver;
 use super::quorum::{Door, Part, QuorumRim, QuorumSockets, QuorumStart, doors_of};
 use super::restore::SnapshotWork;
@@ -62,11 +63,12 @@ impl Joining {
     /// See [`QuorumStart::open`]; or there can be no thread.
     pub(super) fn open(self, shared: &Arc<Shared>) -> io::Result<Box<MemberRim>> {
         let Self { rim, start, disk, epoch_files, membership_files, files, stored } = self;
-        let (part, state) = (Part::default(), Round::default());
+        let (alarm, part, state) = (Alarm::default(), Part::default(), Round::default());
         let (sockets, syncer) = (start.open()?, Syncer::start(shared)?);
         Ok(Box::new(MemberRim {
             rim,
             sockets,
+            alarm,
             syncer,
             disk,
             epoch_files,
@@ -83,6 +85,8 @@ impl Joining {
 pub(super) struct MemberRim {
     pub(super) rim: Arc<QuorumRim>,
     pub(super) sockets: QuorumSockets,
+    /// For the node's deadlines.
+    pub(super) alarm: Alarm,
     syncer: Syncer,
     pub(super) disk: MemberDisk,
     pub(super) epoch_files: EpochFiles,

@@ -16,6 +16,7 @@
 
 mod account;
 pub(crate) mod admin;
+mod alarm;
 mod audit;
 mod background;
 mod client_port;

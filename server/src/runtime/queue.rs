@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
-use tokio::time::timeout_at;
 
+use super::alarm::Alarm;
 use super::clock::Clock;
 use crate::node::Event;
 
@@ -143,25 +143,36 @@ impl NodeQueue {
     }
 
     /// [`NodeQueue::receive`], for a thread that has tasks to run meanwhile.
-    pub(crate) async fn received(&self, into: &mut Vec<Event>, deadline: Option<Instant>) -> Received {
+    pub(crate) async fn received(
+        &self,
+        into: &mut Vec<Event>,
+        deadline: Option<Instant>,
+        alarm: &mut Alarm,
+    ) -> Received {
         let take = |into: &mut Vec<Event>| Self::take(&mut self.state.lock(), into, Sleeper::Task);
         loop {
             if let Some(received) = take(into) {
                 return received;
             }
-            if !self.rings(deadline).await {
+            if !self.rings(deadline, alarm).await {
                 return take(into).unwrap_or(Received::Deadline);
             }
         }
     }
 
     /// Waits for the bell; false: the deadline has passed first.
-    async fn rings(&self, deadline: Option<Instant>) -> bool {
-        let Some(deadline) = deadline else {
-            self.rung.notified().await;
-            return true;
-        };
-        timeout_at(deadline.into(), self.rung.notified()).await.is_ok()
+    async fn rings(&self, deadline: Option<Instant>, alarm: &mut Alarm) -> bool {
+        tokio::select! {
+            biased;
+            () = self.rung.notified() => true,
+            () = alarm.at(deadline) => false,
+        }
+    }
+
+    /// The node would not have to wait.
+    pub(crate) fn has_news(&self) -> bool {
+        let state = self.state.lock();
+        !state.events.is_empty() || state.poked
     }
 
     /// Adds what comes until then to `batch`, or until that is `enough`.
@@ -176,9 +187,15 @@ impl NodeQueue {
     }
 
     /// [`NodeQueue::gather`], for a thread that has tasks to run meanwhile.
-    pub(crate) async fn gathered(&self, batch: &mut Vec<Event>, until: Instant, enough: usize) {
+    pub(crate) async fn gathered(
+        &self,
+        batch: &mut Vec<Event>,
+        until: Instant,
+        enough: usize,
+        alarm: &mut Alarm,
+    ) {
         while !Self::add(&mut self.state.lock(), batch, enough, Sleeper::Task) {
-            if !self.rings(Some(until)).await {
+            if !self.rings(Some(until), alarm).await {
                 return batch.append(&mut self.state.lock().events);
             }
         }
@@ -232,7 +249,7 @@ mod tests {
             let mut events = Vec::new();
             let received = match self {
                 Self::Thread => queue.receive(&mut events, deadline),
-                Self::Task => run(queue.received(&mut events, deadline)),
+                Self::Task => run(queue.received(&mut events, deadline, &mut Alarm::default())),
             };
             (received, events)
         }
@@ -240,7 +257,7 @@ mod tests {
         fn gather(self, queue: &NodeQueue, batch: &mut Vec<Event>, until: Instant, enough: usize) {
             match self {
                 Self::Thread => queue.gather(batch, until, enough),
-                Self::Task => run(queue.gathered(batch, until, enough)),
+                Self::Task => run(queue.gathered(batch, until, enough, &mut Alarm::default())),
             }
         }
     }
