@@ -1,6 +1,6 @@
 //! Who counts: which sets of servers are a quorum. ZooKeeper's `QuorumMaj`, `QuorumHierarchical`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::config::{Membership, ServerId};
 
@@ -48,16 +48,16 @@ impl Quorum {
         self.voters.keys().copied()
     }
 
-    /// More than half of the weight in more than half of the groups. Servers that do not vote do not count.
+    /// More than half of the weight in more than half of the groups. Servers that do not vote do not count. It is asked at
+    /// each acknowledgement, so it goes through `servers` over and over rather than make a set of them.
     #[doc(alias = "containsQuorum")]
-    pub fn is_quorum(&self, servers: impl IntoIterator<Item = ServerId>) -> bool {
-        let mut weights: BTreeMap<i64, u32> = BTreeMap::new();
-        let distinct: BTreeSet<ServerId> = servers.into_iter().collect();
-        for (group, weight) in distinct.iter().filter_map(|id| self.voters.get(id)) {
-            *weights.entry(*group).or_insert(0) += weight;
-        }
-        let won =
-            self.groups.iter().filter(|(group, all)| weights.get(group).is_some_and(|own| *own > **all / 2));
+    pub fn is_quorum(&self, servers: impl Iterator<Item = ServerId> + Clone) -> bool {
+        let has = |id: ServerId| servers.clone().any(|server| server == id);
+        let weight_in = |group: i64| -> u32 {
+            let present = self.voters.iter().filter(|(id, (of, _))| *of == group && has(**id));
+            present.map(|(_, (_, weight))| weight).sum()
+        };
+        let won = self.groups.iter().filter(|(group, all)| weight_in(**group) > **all / 2);
         won.count() > self.groups.len() / 2
     }
 }
