@@ -93,7 +93,9 @@ impl Traffic {
 
 /// The first component of `path`; `None` for the root.
 fn namespace_of(path: &str) -> Option<&str> {
-    path.split('/').nth(1).filter(|namespace| !namespace.is_empty())
+    let below = path.strip_prefix('/')?;
+    let end = below.bytes().position(|byte| byte == b'/').unwrap_or(below.len());
+    Some(&below[..end]).filter(|namespace| !namespace.is_empty())
 }
 
 #[cfg(test)]
