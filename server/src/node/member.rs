@@ -28,9 +28,9 @@ pub(super) struct Member {
     pub(super) peer: Peer,
     pub(super) role: Role,
     /// What the peer wants, and nobody has seen to yet.
-    outputs: VecDeque<Output>,
-    /// Where the peer writes that.
-    scratch: Vec<Output>,
+    outputs: Vec<Output>,
+    /// Empty: for what it wants meanwhile.
+    spare: Vec<Output>,
     /// The txn of the packet in hand.
     decoded: Option<Txn>,
     /// Whose tree the input in hand is about.
@@ -79,8 +79,8 @@ impl Member {
         Self {
             peer,
             role: Role::Looking,
-            outputs: VecDeque::new(),
-            scratch: Vec::new(),
+            outputs: Vec::new(),
+            spare: Vec::new(),
             decoded: None,
             tree_from: None,
             is_tree_fuzzy: false,
@@ -110,9 +110,7 @@ impl Member {
 
     /// Has the peer do something. What it wants done about it waits for [`Node::carry_on`].
     pub(super) fn ask<T>(&mut self, ask: impl FnOnce(&mut Peer, &mut Vec<Output>) -> T) -> T {
-        let answer = ask(&mut self.peer, &mut self.scratch);
-        self.outputs.extend(self.scratch.drain(..));
-        answer
+        ask(&mut self.peer, &mut self.outputs)
     }
 }
 
@@ -243,18 +241,23 @@ impl Node {
 
     fn break_link(&mut self, link: LinkId, violation: Violation, now: Now) {
         let member = self.member();
-        member.outputs.push_back(Output::Link(LinkWork::Close { link, why: Some(violation) }));
+        member.outputs.push(Output::Link(LinkWork::Close { link, why: Some(violation) }));
         member.ask(|peer, outputs| peer.step(Input::LinkDown(link), now.monotonic, outputs));
     }
 
     /// Sees to what the peer wants, until it wants no more.
     pub(super) fn carry_on(&mut self, now: Now, tree: &Tree, out: &mut Vec<Action>) {
-        while let Some(output) = self.member().outputs.pop_front() {
-            match output {
-                Output::Link(work) => out.push(Action::Link(work)),
-                Output::Disk(work) => out.push(Action::from(work)),
-                Output::Told(told) => self.on_told(told, now, tree, out),
+        while !self.member().outputs.is_empty() {
+            let Member { outputs, spare, .. } = self.member();
+            let mut begun = std::mem::replace(outputs, std::mem::take(spare));
+            for output in begun.drain(..) {
+                match output {
+                    Output::Link(work) => out.push(Action::Link(work)),
+                    Output::Disk(work) => out.push(Action::from(work)),
+                    Output::Told(told) => self.on_told(told, now, tree, out),
+                }
             }
+            self.member().spare = begun;
         }
         let member = self.member();
         (member.decoded, member.tree_from) = (None, None);
