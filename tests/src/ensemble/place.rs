@@ -112,6 +112,8 @@ pub struct Place {
     dir: PathBuf,
     env: Vec<(String, String)>,
     process: Option<Process>,
+    /// Whose program had it last.
+    left_by: Option<Kind>,
     is_paused: bool,
     lives: u32,
 }
@@ -119,7 +121,8 @@ pub struct Place {
 impl Place {
     pub(super) fn new(id: Id, kind: Kind, role: Role, address: SocketAddr, parent: &Path) -> Self {
         let dir = parent.join(format!("server-{id}"));
-        Self { id, kind, role, address, dir, env: Vec::new(), process: None, is_paused: false, lives: 0 }
+        let (env, process, left_by) = (Vec::new(), None, None);
+        Self { id, kind, role, address, dir, env, process, left_by, is_paused: false, lives: 0 }
     }
 
     /// Writes `zoo.cfg` and `myid`. Short ticks make time limits expire while a test looks on.
@@ -240,12 +243,13 @@ impl Place {
     pub(super) fn start(&mut self, inside: impl FnOnce(Command) -> Command) -> Result<()> {
         ensure!(self.process.is_none(), "server {} runs already", self.id);
         let command = match self.kind {
-            Kind::Java => {
-                self.remove_empty_logs()?;
-                peer::launch(&self.config())?
-            }
+            Kind::Java => peer::launch(&self.config())?,
             Kind::Ours => zkserver::launch(&self.config())?,
         };
+        if (self.left_by, self.kind) == (Some(Kind::Java), Kind::Java) {
+            self.remove_empty_logs()?;
+        }
+        self.left_by = Some(self.kind);
         let mut command = inside(command);
         command.current_dir(&self.dir).envs(self.env.iter().map(|(name, value)| (name, value)));
         self.lives += 1;
@@ -254,7 +258,7 @@ impl Place {
     }
 
     /// What operators do for a Java server that was killed between making a log file and writing its header: it does not
-    /// start again with such a file (ZOOKEEPER-2332).
+    /// start again with such a file (ZOOKEEPER-2332). What ours leaves, Java must start with as it is.
     fn remove_empty_logs(&self) -> Result<()> {
         let Ok(files) = fs::read_dir(self.data().join("version-2")) else { return Ok(()) };
         for file in files {
