@@ -172,7 +172,7 @@ impl NodeQueue {
     /// The node would not have to wait.
     pub(crate) fn has_news(&self) -> bool {
         let state = self.state.lock();
-        !state.events.is_empty() || state.poked
+        !state.events.is_empty() || state.poked || state.closed
     }
 
     /// Adds what comes until then to `batch`, or until that is `enough`.
