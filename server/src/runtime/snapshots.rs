@@ -22,6 +22,8 @@ use crate::zab::{DiskDone, Input, Trace, Zxid};
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 /// Flushes leave the disk to the log for so long at least, unless very much is to be flushed.
 const FLUSH_PAUSE: Duration = Duration::from_secs(1);
+/// After so long without a flush, little comes: compactions that were put off are made up for.
+const CALM_AFTER: Duration = Duration::from_secs(10);
 /// How long after a failure the next attempt is made.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// While the disk is short of room, how often old files are looked for; if `autopurge` may remove any at all.
@@ -32,7 +34,7 @@ pub(super) struct Snapshots {
     shared: Arc<Shared>,
     writer: SnapshotWriter<RocksStore>,
     metrics: Arc<Metrics>,
-    flush_allowed: Duration,
+    flushed_at: Duration,
     retry_due: Option<Duration>,
     purge_due: Option<Duration>,
     durable: Option<Zxid>,
@@ -50,7 +52,7 @@ impl Snapshots {
         let purge_due = shared.config.storage.purge.interval.map(|interval| now + interval);
         let durable = store.durable();
         let writer = SnapshotWriter::new(store, shared.config.storage.snapshot_txns.into());
-        Self { shared, writer, metrics, flush_allowed: now, retry_due: None, purge_due, durable, member }
+        Self { shared, writer, metrics, flushed_at: now, retry_due: None, purge_due, durable, member }
     }
 
     /// Writes every cut that comes, until the sender has gone; then all is durable, and a Java server could start here.
@@ -78,9 +80,12 @@ impl Snapshots {
             if self.retry_due.is_some_and(|due| due <= now) {
                 self.advance();
             }
-            let may_flush = self.flush_allowed <= now || self.writer.is_full();
+            let may_flush = self.flushed_at + FLUSH_PAUSE <= now || self.writer.is_full();
             if self.writer.wants_flush() && !self.writer.has_failed() && may_flush {
+                self.set_compactions(now);
                 self.flush();
+            } else if self.calm_due().is_some_and(|due| due <= now) {
+                self.set_compactions(now);
             }
             self.purge_if_due(now);
         }
@@ -157,15 +162,19 @@ impl Snapshots {
     }
 
     /// Until something is due.
-    fn pause(&self) -> Duration {
-        let flush = self.writer.wants_flush().then_some(self.flush_allowed);
+    fn pause(&mut self) -> Duration {
+        let flush = self.writer.wants_flush().then_some(self.flushed_at + FLUSH_PAUSE);
         let next = match self.retry_due {
             Some(retry) => Some(retry),
             None => flush,
         };
         let now = self.shared.clock.monotonic();
         let purge = self.purge_due.map(|due| due.min(now + MAKE_ROOM_PAUSE));
-        next.into_iter().chain(purge).min().map_or(FOREVER, |due| due.saturating_sub(now))
+        next.into_iter()
+            .chain(purge)
+            .chain(self.calm_due())
+            .min()
+            .map_or(FOREVER, |due| due.saturating_sub(now))
     }
 
     /// A cut that cannot be written costs nothing but a longer replay at the next start: the log still has it all. The
@@ -186,7 +195,23 @@ impl Snapshots {
     fn flush(&mut self) {
         let outcome = self.writer.flush();
         self.note(outcome.as_ref().err());
-        self.flush_allowed = self.shared.clock.monotonic() + FLUSH_PAUSE;
+        self.flushed_at = self.shared.clock.monotonic();
+    }
+
+    /// When compactions need not be put off any longer, if nothing comes until then.
+    fn calm_due(&mut self) -> Option<Duration> {
+        let waits = !self.writer.has_failed() && self.writer.store().puts_off_compactions();
+        waits.then_some(self.flushed_at + CALM_AFTER)
+    }
+
+    /// While much comes, compactions are put off.
+    fn set_compactions(&mut self, now: Duration) {
+        let is_busy = now < self.flushed_at + CALM_AFTER;
+        if let Err(failure) = self.writer.store().put_off_compactions(is_busy) {
+            let failure: &dyn std::error::Error = &failure;
+            warn!(error = failure, "cannot tell the snapshot's database when to compact; trying again");
+            self.flushed_at = now;
+        }
     }
 
     /// How an attempt went, for operators and for the next one.

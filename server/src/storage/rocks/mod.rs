@@ -46,9 +46,10 @@ const VOIDS_LOG_KEY: &[u8] = b"voids_log";
 const FORMAT: u8 = 1;
 /// What is kept in memory between flushes. Twice that while one is under way.
 const MEMTABLE_BYTES: usize = 8 << 20;
-/// Flushed files that wait for a compaction, which writes all that is stored again. More would slow the next start,
-/// which merges them.
-const L0_FILES_MAX: i32 = 16;
+/// Flushed files that wait for a compaction, which writes all that is stored again, while very much comes; and while little
+/// does. The more there are, the more the next start has to merge.
+const L0_FILES_BUSY: i32 = 64;
+const L0_FILES_CALM: i32 = 4;
 /// Background work leaves the disk to the log.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 64 << 20;
 
@@ -64,6 +65,7 @@ pub struct RocksStore {
     replaced_at: Option<Zxid>,
     voids_log: bool,
     sessions: BTreeMap<SessionId, i32>,
+    puts_off_compactions: bool,
     /// How many trees were held open.
     held: u64,
 }
@@ -102,6 +104,7 @@ impl RocksStore {
             replaced_at: None,
             voids_log: false,
             sessions: BTreeMap::new(),
+            puts_off_compactions: true,
             held: 0,
         };
         store.open_as_it_is()?;
@@ -117,7 +120,34 @@ impl RocksStore {
         self.sessions = head.iter().flat_map(|head| head.sessions.iter().copied()).collect();
         self.written = head;
         self.flushed = true;
+        self.puts_off_compactions = true;
         self.db = Some(db);
+        Ok(())
+    }
+
+    /// See [`RocksStore::put_off_compactions`].
+    #[must_use]
+    pub fn puts_off_compactions(&self) -> bool {
+        self.puts_off_compactions
+    }
+
+    /// Has compactions wait for long, or, if `off` is false, hardly: then those that waited begin, in the background. They
+    /// make the next start faster and cost processor time, which is better spent while little comes. Put off when the store
+    /// is opened.
+    ///
+    /// # Errors
+    /// When the database has failed.
+    pub fn put_off_compactions(&mut self, off: bool) -> Result<()> {
+        if off != self.puts_off_compactions {
+            let files = if off { L0_FILES_BUSY } else { L0_FILES_CALM };
+            let db = self.db()?;
+            db.set_options_cf(
+                family(db, ZNODES),
+                &[("level0_file_num_compaction_trigger", &files.to_string())],
+            )
+            .map_err(self.failed())?;
+            self.puts_off_compactions = off;
+        }
         Ok(())
     }
 
@@ -409,8 +439,13 @@ fn sync_dir(dir: &Path) -> Result<()> {
 
 fn open_database(path: &Path) -> Result<DB> {
     let options = options();
-    let families =
-        ["default", ZNODES, SESSIONS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+    let mut znodes = options.clone();
+    znodes.set_level_zero_file_num_compaction_trigger(L0_FILES_BUSY);
+    // Cuts go on while a compaction that was put off is under way.
+    znodes.set_level_zero_slowdown_writes_trigger(2 * L0_FILES_BUSY);
+    znodes.set_level_zero_stop_writes_trigger(3 * L0_FILES_BUSY);
+    let families = [("default", options.clone()), (ZNODES, znodes), (SESSIONS, options.clone())]
+        .map(|(name, options)| ColumnFamilyDescriptor::new(name, options));
     DB::open_cf_descriptors(&options, path, families).map_err(|source| match source.kind() {
         rocksdb::ErrorKind::Corruption => damaged(path, source.as_ref()),
         _ => Error::Database { path: path.to_owned(), source },
@@ -432,7 +467,6 @@ fn options() -> Options {
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(MEMTABLE_BYTES);
-    options.set_level_zero_file_num_compaction_trigger(L0_FILES_MAX);
     options.set_max_background_jobs(2);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 100_000, 10);
     options.set_bytes_per_sync(1 << 20);

@@ -207,3 +207,30 @@ fn damage_is_refused_with_the_way_out() {
     let error = store.load(&mut |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("move this directory away"), "{error}");
 }
+
+#[test]
+fn compactions_that_were_put_off_are_made_up_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    let waiting = |store: &RocksStore| {
+        let db = store.db().unwrap();
+        let files = properties::num_files_at_level(0);
+        db.property_int_value_cf(family(db, ZNODES), &files).unwrap().unwrap()
+    };
+    let flush = |store: &mut RocksStore, zxids: std::ops::Range<i64>| {
+        for zxid in zxids {
+            store.write(&cut(zxid, &[("/", Some("")), ("/a", Some(&zxid.to_string()))])).unwrap();
+            store.flush().unwrap();
+        }
+    };
+    flush(&mut store, 0..20);
+    assert_eq!(waiting(&store), 20);
+    store.put_off_compactions(false).unwrap();
+    while waiting(&store) > 0 {
+        std::thread::yield_now();
+    }
+    store.put_off_compactions(true).unwrap();
+    flush(&mut store, 20..30);
+    assert_eq!(waiting(&store), 10);
+    assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "29")]));
+}
