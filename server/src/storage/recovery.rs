@@ -160,7 +160,7 @@ pub fn reload(
     dirs: &DataDirs,
     options: &RecoveryOptions,
 ) -> Result<Recovered> {
-    let base = if store.written().is_some() { load_ours(store, dirs, options)? } else { no_base(options) };
+    let base = if store.durable().is_some() { load_ours(store, dirs, options)? } else { no_base(options) };
     let mut replay = Replay::new(base, store, dirs, options);
     let log_end = replay.run(disk, dirs)?;
     let Replay { tree, stats, .. } = replay;

@@ -34,16 +34,16 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// The zxid up to which the store is safe, whatever happens; `None` while it is empty.
     fn durable(&self) -> Option<Zxid>;
 
-    /// The zxid of what is stored, safe or not; `None` while it is empty.
+    /// The zxid of the last cut that was written, safe or not; `None` while the store is empty.
     fn written(&self) -> Option<Zxid>;
 
-    /// What is stored besides znodes, safe or not; `None` while the store is empty.
+    /// What is safe besides znodes; `None` while the store is empty.
     fn head(&self) -> Option<SnapshotHead>;
 
     /// About how many znodes are stored: what to make room for before [`SnapshotStore::load`].
     fn znodes_estimate(&self) -> usize;
 
-    /// Gives every znode to `visit`, parents before their children; `None` if the store is empty.
+    /// Gives every znode to `visit`, parents before their children, as of the last flush; `None` if the store is empty.
     ///
     /// # Errors
     /// When what is stored cannot be read.
@@ -202,7 +202,7 @@ impl SnapshotStore for MemoryStore {
     }
 
     fn head(&self) -> Option<SnapshotHead> {
-        self.current.as_ref().map(|tree| tree.head.clone())
+        self.durable.as_ref().map(|tree| tree.head.clone())
     }
 
     fn znodes_estimate(&self) -> usize {
@@ -210,7 +210,7 @@ impl SnapshotStore for MemoryStore {
     }
 
     fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>> {
-        let Some(tree) = &self.current else {
+        let Some(tree) = &self.durable else {
             return Ok(None);
         };
         for (path, record) in tree.znodes.iter() {

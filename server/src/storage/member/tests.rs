@@ -285,6 +285,7 @@ fn what_is_committed_before_the_install_and_deleted_after_it_is_not_stored() {
     server.log.sync().unwrap();
     server.tree.replay(&delete);
     server.cut();
+    server.writer.flush().unwrap();
     let mut stored = Vec::new();
     server.writer.store().load(&mut |path, _| stored.push(path.to_owned())).unwrap();
     assert!(!stored.contains(&format!("/{}", at(3, 1))), "{stored:?}");
@@ -401,7 +402,7 @@ fn a_stored_tree_that_is_held_open_is_sent_as_it_was() {
     let _lock = dirs.enter(&*os, true).unwrap();
     holds(&os, &dirs, RocksStore::open(&dirs.database()).unwrap());
     let left: Vec<_> = std::fs::read_dir(dirs.database()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["db"]);
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("held-")), "{left:?}");
 }
 
 #[test]

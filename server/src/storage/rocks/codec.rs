@@ -32,9 +32,8 @@ mod flag {
     pub(super) const ACL: u8 = 32;
 }
 
-/// Puts the key of `path` in place of what `key` holds.
+/// Appends the key of `path` to `key`.
 pub(super) fn encode_path(path: &str, key: &mut Vec<u8>) {
-    key.clear();
     let relative = path.strip_prefix('/').unwrap_or(path);
     key.extend(relative.bytes().map(|byte| if byte == b'/' { 0 } else { byte }));
 }
@@ -51,14 +50,13 @@ pub(super) fn decode_path(key: &[u8], path: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Puts the value of `record` in place of what `value` holds.
+/// Appends the value of `record` to `value`.
 pub(super) fn encode_record(record: &ZnodeRecord, value: &mut Vec<u8>) {
-    value.clear();
     let stat = &record.stat;
-    value.push(flags(record));
+    let flags = flags(record);
+    value.push(flags);
     put_varint(value, stat.czxid.cast_unsigned());
     put_varint(value, stat.ctime.cast_unsigned());
-    let flags = value[0];
     if flags & flag::CHANGED != 0 {
         put_signed(value, stat.mzxid.wrapping_sub(stat.czxid));
         put_signed(value, stat.mtime.wrapping_sub(stat.ctime));

@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rocksdb::DB;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, ReadOptions};
 
 use super::codec::{RecordDecoder, decode_path};
-use super::{ZNODES, damaged, family, options, remove_dir};
+use super::load::znodes;
+use super::{ZNODES, damaged, options, remove_dir};
 use crate::storage::error::{Error, IoContext, Result};
 use crate::storage::java_snapshot::write_body;
 use crate::storage::snapshot::{SnapshotHead, ZnodeSink};
@@ -16,7 +17,6 @@ use crate::storage::snapshot_source::SnapshotSource;
 
 /// In front of a number: the directories of what is held. Whatever a crash leaves of them goes at the next start.
 const NAME: &str = "held-";
-const READAHEAD_BYTES: usize = 2 << 20;
 
 /// A copy of the database, for as long as it lives.
 pub(super) struct HeldDatabase {
@@ -41,12 +41,7 @@ impl HeldDatabase {
     /// Gives every row to `visit`.
     fn rows(&self, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
         let db = self.db.as_ref().expect("open until it is dropped");
-        let mut options = ReadOptions::default();
-        options.set_readahead_size(READAHEAD_BYTES);
-        options.fill_cache(false);
-        options.set_verify_checksums(true);
-        let mut rows = db.raw_iterator_cf_opt(family(db, ZNODES), options);
-        rows.seek_to_first();
+        let mut rows = znodes(db);
         while let Some((key, value)) = rows.item() {
             visit(key, value)?;
             rows.next();

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use rocksdb::{DB, ReadOptions};
+use rocksdb::{DB, DBRawIterator, ReadOptions};
 
 use super::codec::{RecordDecoder, decode_path};
-use super::{ZNODES, damaged, family};
+use super::{HEAD_KEY, ZNODES, damaged, family};
 use crate::storage::error::Result;
 use crate::tree::ZnodeRecord;
 
@@ -40,16 +40,22 @@ pub(super) fn load(db: &DB, path: &Path, visit: &mut dyn FnMut(&str, ZnodeRecord
     })
 }
 
-fn read(db: &DB, path: &Path, sender: &SyncSender<Batch>) -> Result<()> {
+/// At the first of all znodes, which come in order.
+pub(super) fn znodes(db: &DB) -> DBRawIterator<'_> {
     let mut options = ReadOptions::default();
     options.set_readahead_size(READAHEAD_BYTES);
     options.fill_cache(false);
     options.set_verify_checksums(true);
+    options.set_iterate_upper_bound(HEAD_KEY);
+    let mut znodes = db.raw_iterator_cf_opt(family(db, ZNODES), options);
+    znodes.seek_to_first();
+    znodes
+}
 
+fn read(db: &DB, path: &Path, sender: &SyncSender<Batch>) -> Result<()> {
     let mut decoder = RecordDecoder::new();
     let mut batch = Batch::default();
-    let mut rows = db.raw_iterator_cf_opt(family(db, ZNODES), options);
-    rows.seek_to_first();
+    let mut rows = znodes(db);
     while let Some((key, value)) = rows.item() {
         let record = decoder.decode(value).ok_or_else(|| damaged(path, "a znode is of an unknown format"))?;
         decode_path(key, &mut batch.paths).ok_or_else(|| damaged(path, "a key is no path"))?;

@@ -1,30 +1,30 @@
 //! Snapshots in RocksDB: a cut costs what changed, not what is there.
 //!
-//! Three column families: `znodes`, `sessions`, and `default`, which holds the head. A cut is one write batch over
-//! all three, without RocksDB's own log: the txn log has it all. What is in memory reaches the disk by atomic
-//! flushes of all families at once, so whatever a crash leaves is the tree as of some cut; only
-//! [`SnapshotStore::flush`] says which one is safe.
+//! What cuts bring is collected, sorted by path, and written to files that RocksDB takes in as they are: it keeps nothing
+//! in memory, and needs no log of its own, as the txn log has it all. The head comes with them, as one more key, so
+//! whatever a crash leaves is the tree as of some [`SnapshotStore::flush`].
 //!
 //! A whole tree is written to a database of its own, sorted files that are taken in as they are, which then takes
 //! the place of the old one by renaming: `db.new` to `db`, when it is complete.
 
 mod codec;
+mod format_1;
 mod held;
 mod load;
 mod replace;
+mod runs;
 
 #[cfg(feature = "fuzzing")]
 pub use codec::fuzz_database_records;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
-    LogLevel, Options, WriteBatch,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
+    WaitForCompactOptions,
 };
 use tracing::{info, warn};
 
@@ -36,20 +36,26 @@ use crate::session::SessionId;
 use crate::tree::{Cut, ZnodeRecord};
 use crate::zab::Zxid;
 use held::HeldDatabase;
+use runs::Runs;
 
+/// The family that holds all but what the format, and whether the log is void, are.
 const ZNODES: &str = "znodes";
-const SESSIONS: &str = "sessions";
-const HEAD_KEY: &[u8] = b"head";
+/// Behind all znodes: no path holds such a byte.
+const HEAD_KEY: &[u8] = b"\xffhead";
+/// Where the head of format 1 was, which began with that number.
+const FORMAT_KEY: &[u8] = b"head";
 /// There while [`SnapshotStore::voids_log`].
 const VOIDS_LOG_KEY: &[u8] = b"voids_log";
 /// The format of heads, keys and values. A later one is refused.
-const FORMAT: u8 = 1;
-/// What is kept in memory between flushes. Twice that while one is under way.
-const MEMTABLE_BYTES: usize = 8 << 20;
+const FORMAT: u8 = 2;
+/// What is kept in memory between flushes.
+const RUN_BYTES: usize = 8 << 20;
 /// Flushed files that wait for a compaction, which writes all that is stored again, while very much comes; and while little
 /// does. The more there are, the more the next start has to merge.
 const L0_FILES_BUSY: i32 = 64;
 const L0_FILES_CALM: i32 = 4;
+/// When so many wait, cuts wait for a compaction.
+const L0_FILES_MAX: u64 = 192;
 /// Background work leaves the disk to the log.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 64 << 20;
 
@@ -58,13 +64,12 @@ pub struct RocksStore {
     dir: PathBuf,
     /// `None` while a whole tree takes the place of the old, and if it could not be opened again after a failure.
     db: Option<DB>,
-    written: Option<SnapshotHead>,
-    /// Of what was written, all is durable.
-    flushed: bool,
-    durable: Option<Zxid>,
+    durable: Option<SnapshotHead>,
+    /// What was written since the last flush, and the head it comes to.
+    runs: Runs,
+    unflushed: Option<SnapshotHead>,
     replaced_at: Option<Zxid>,
     voids_log: bool,
-    sessions: BTreeMap<SessionId, i32>,
     puts_off_compactions: bool,
     /// How many trees were held open.
     held: u64,
@@ -74,7 +79,7 @@ impl std::fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RocksStore")
             .field("dir", &self.dir)
-            .field("durable", &self.durable)
+            .field("durable", &self.durable())
             .finish_non_exhaustive()
     }
 }
@@ -98,12 +103,11 @@ impl RocksStore {
         let mut store = Self {
             dir: dir.to_owned(),
             db: None,
-            written: None,
-            flushed: true,
             durable: None,
+            runs: Runs::new(runs_dir(dir), RUN_BYTES),
+            unflushed: None,
             replaced_at: None,
             voids_log: false,
-            sessions: BTreeMap::new(),
             puts_off_compactions: true,
             held: 0,
         };
@@ -113,13 +117,29 @@ impl RocksStore {
 
     /// Opens the database, and knows what is in it.
     fn open_as_it_is(&mut self) -> Result<()> {
-        let db = open_database(&self.path())?;
-        let head = self.read_head(&db)?;
+        let mut db = open_database(&self.path())?;
+        match db.get(FORMAT_KEY).map_err(self.failed())?.as_deref() {
+            None => flush_mark(&db).map_err(self.failed())?,
+            Some([FORMAT]) => {}
+            Some([1, ..]) => {
+                format_1::upgrade(&db, &self.path(), &self.dir.join("db.new"))?;
+                drop(db);
+                put_away(&self.dir)?;
+                complete_replacement(&self.dir)?;
+                info!(path = %self.path().display(), "the snapshot database was brought to this version's format");
+                db = open_database(&self.path())?;
+            }
+            Some(_) => return Err(damaged(&self.path(), "it is of an unknown format")),
+        }
+        let head = db.get_cf(family(&db, ZNODES), HEAD_KEY).map_err(self.failed())?;
+        let head = head
+            .map(|head| decode_head(&head))
+            .map(|head| head.ok_or_else(|| damaged(&self.path(), "its head is of an unknown format")));
+        let (head, replaced_at) = head.transpose()?.unzip();
+        self.replaced_at = replaced_at.flatten();
         self.voids_log = db.get(VOIDS_LOG_KEY).map_err(self.failed())?.is_some();
-        self.durable = head.as_ref().map(|head| head.zxid);
-        self.sessions = head.iter().flat_map(|head| head.sessions.iter().copied()).collect();
-        self.written = head;
-        self.flushed = true;
+        self.runs = Runs::new(runs_dir(&self.dir), RUN_BYTES);
+        (self.durable, self.unflushed) = (head, None);
         self.puts_off_compactions = true;
         self.db = Some(db);
         Ok(())
@@ -156,8 +176,11 @@ impl RocksStore {
     }
 
     fn db(&self) -> Result<&DB> {
-        let closed = || Error::refused(&self.path(), "is closed since it failed");
-        self.db.as_ref().ok_or_else(closed)
+        self.db.as_ref().ok_or_else(|| self.closed())
+    }
+
+    fn closed(&self) -> Error {
+        Error::refused(&self.path(), "is closed since it failed")
     }
 
     fn failed(&self) -> impl Fn(rocksdb::Error) -> Error + use<> {
@@ -168,53 +191,13 @@ impl RocksStore {
         }
     }
 
-    fn read_head(&mut self, db: &DB) -> Result<Option<SnapshotHead>> {
-        let Some(value) = db.get(HEAD_KEY).map_err(self.failed())? else {
-            return Ok(None);
-        };
-        let (zxid, digest, replaced_at) =
-            decode_head(&value).ok_or_else(|| damaged(&self.path(), "its head is of an unknown format"))?;
-        self.replaced_at = replaced_at;
-        let mut sessions = Vec::new();
-        let mut rows = db.raw_iterator_cf(family(db, SESSIONS));
-        rows.seek_to_first();
-        while let Some((key, value)) = rows.item() {
-            let session = key.try_into().map(i64::from_be_bytes);
-            let timeout_ms = value.try_into().map(i32::from_be_bytes);
-            let (Ok(session), Ok(timeout_ms)) = (session, timeout_ms) else {
-                return Err(damaged(&self.path(), "a session is of an unknown format"));
-            };
-            sessions.push((SessionId(session), timeout_ms));
-            rows.next();
-        }
-        rows.status().map_err(self.failed())?;
-        Ok(Some(SnapshotHead { zxid, digest, sessions }))
-    }
-
-    fn batch_of(&self, db: &DB, cut: &Cut) -> WriteBatch {
-        let mut batch = WriteBatch::default();
-        let znodes = family(db, ZNODES);
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        for (path, record) in cut.znodes.iter() {
-            codec::encode_path(path, &mut key);
-            if let Some(record) = record {
-                codec::encode_record(record, &mut value);
-                batch.put_cf(znodes, &key, &value);
-            } else {
-                batch.delete_cf(znodes, &key);
-            }
-        }
-        batch.put(HEAD_KEY, encode_head(cut.zxid, cut.digest, self.replaced_at));
-        batch
-    }
-
     fn put_tree(
         &mut self,
         head: &SnapshotHead,
         voids_log: bool,
         feed: &mut dyn FnMut(&mut ZnodeSink<'_>) -> Result<()>,
     ) -> Result<()> {
-        replace::build(&self.dir.join("db.new"), head, voids_log, feed)?;
+        replace::build(&self.dir.join("db.new"), head, Some(head.zxid), voids_log, feed)?;
         self.db = None;
         put_away(&self.dir)?;
         let completed = complete_replacement(&self.dir).and_then(|()| self.open_as_it_is());
@@ -223,33 +206,29 @@ impl RocksStore {
         Ok(())
     }
 
-    /// Adds to the batch what is different about the sessions; what they are then.
-    fn batch_sessions(&self, db: &DB, cut: &Cut, batch: &mut WriteBatch) -> BTreeMap<SessionId, i32> {
-        let now: BTreeMap<_, _> = cut.sessions.iter().copied().collect();
-        let family = family(db, SESSIONS);
-        for (session, timeout_ms) in &now {
-            if self.sessions.get(session) != Some(timeout_ms) {
-                batch.put_cf(family, session.0.to_be_bytes(), timeout_ms.to_be_bytes());
-            }
+    /// RocksDB itself takes in files however many there are.
+    fn wait_for_compactions(&self, db: &DB) -> Result<()> {
+        let files = properties::num_files_at_level(0);
+        let waiting = db.property_int_value_cf(family(db, ZNODES), &files).map_err(self.failed())?;
+        if waiting.is_some_and(|waiting| waiting >= L0_FILES_MAX) {
+            info!(files = waiting, "waiting for the snapshot database to be compacted");
+            db.wait_for_compact(&WaitForCompactOptions::default()).map_err(self.failed())?;
         }
-        for session in self.sessions.keys().filter(|session| !now.contains_key(session)) {
-            batch.delete_cf(family, session.0.to_be_bytes());
-        }
-        now
+        Ok(())
     }
 }
 
 impl SnapshotStore for RocksStore {
     fn durable(&self) -> Option<Zxid> {
-        self.durable
+        self.durable.as_ref().map(|head| head.zxid)
     }
 
     fn written(&self) -> Option<Zxid> {
-        self.written.as_ref().map(|head| head.zxid)
+        self.unflushed.as_ref().or(self.durable.as_ref()).map(|head| head.zxid)
     }
 
     fn head(&self) -> Option<SnapshotHead> {
-        self.written.clone()
+        self.durable.clone()
     }
 
     /// Counts a znode once for each sorted file that it stands in.
@@ -262,7 +241,7 @@ impl SnapshotStore for RocksStore {
     }
 
     fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>> {
-        let Some(head) = &self.written else {
+        let Some(head) = &self.durable else {
             return Ok(None);
         };
         load::load(self.db()?, &self.path(), visit)?;
@@ -276,31 +255,28 @@ impl SnapshotStore for RocksStore {
                 znodes.try_for_each(|(path, record)| sink(path, record))
             });
         }
-        let db = self.db()?;
-        let mut batch = self.batch_of(db, cut);
-        let sessions = self.batch_sessions(db, cut, &mut batch);
-        db.write_without_wal(batch).map_err(self.failed())?;
-        self.sessions = sessions;
-        self.written = Some(head_of(cut));
-        self.flushed = false;
+        self.db()?;
+        cut.znodes.iter().try_for_each(|(path, record)| self.runs.add(path, record))?;
+        self.unflushed = Some(head_of(cut));
         Ok(())
     }
 
     fn flush(&mut self) -> Result<Option<Zxid>> {
-        if !self.flushed {
-            flush(self.db()?).map_err(self.failed())?;
-            self.flushed = true;
-            self.durable = self.written.as_ref().map(|head| head.zxid);
+        if let Some(head) = &self.unflushed {
+            let db = self.db.as_ref().ok_or_else(|| self.closed())?;
+            self.wait_for_compactions(db)?;
+            self.runs.move_into(db, &encode_head(head, self.replaced_at))?;
+            self.durable = self.unflushed.take();
         }
-        Ok(self.durable)
+        Ok(self.durable())
     }
 
     fn reopen(&mut self) -> Result<Option<Zxid>> {
         self.db = None;
         settle_replacement(&self.dir)?;
         self.open_as_it_is()?;
-        info!(zxid = ?self.durable, "the snapshot database was opened again");
-        Ok(self.durable)
+        info!(zxid = ?self.durable(), "the snapshot database was opened again");
+        Ok(self.durable())
     }
 
     fn replace(
@@ -325,16 +301,14 @@ impl SnapshotStore for RocksStore {
 
     fn begin_log(&mut self) -> Result<()> {
         let db = self.db()?;
-        let mut batch = WriteBatch::default();
-        batch.delete(VOIDS_LOG_KEY);
-        db.write_without_wal(batch).and_then(|()| flush(db)).map_err(self.failed())?;
+        db.delete(VOIDS_LOG_KEY).and_then(|()| db.flush()).map_err(self.failed())?;
         self.voids_log = false;
         Ok(())
     }
 
     fn hold(&mut self) -> Result<Option<(Zxid, Box<dyn SnapshotSource>)>> {
         self.flush()?;
-        let Some(head) = self.written.clone() else {
+        let Some(head) = self.durable.clone() else {
             return Ok(None);
         };
         self.held += 1;
@@ -423,7 +397,7 @@ fn settle_replacement(dir: &Path) -> Result<()> {
         fs::rename(&new, &current).during("rename", &new)?;
         sync_dir(dir)?;
     }
-    for leftover in [old, new, dir.join("db.tmp")] {
+    for leftover in [old, new, dir.join("db.tmp"), runs_dir(dir)] {
         remove_dir(&leftover)?;
     }
     Ok(())
@@ -437,15 +411,20 @@ fn sync_dir(dir: &Path) -> Result<()> {
     fs::File::open(dir).and_then(|dir| dir.sync_all()).during("sync", dir)
 }
 
+fn runs_dir(dir: &Path) -> PathBuf {
+    dir.join("db.runs")
+}
+
 fn open_database(path: &Path) -> Result<DB> {
     let options = options();
-    let mut znodes = options.clone();
-    znodes.set_level_zero_file_num_compaction_trigger(L0_FILES_BUSY);
-    // Cuts go on while a compaction that was put off is under way.
-    znodes.set_level_zero_slowdown_writes_trigger(2 * L0_FILES_BUSY);
-    znodes.set_level_zero_stop_writes_trigger(3 * L0_FILES_BUSY);
-    let families = [("default", options.clone()), (ZNODES, znodes), (SESSIONS, options.clone())]
-        .map(|(name, options)| ColumnFamilyDescriptor::new(name, options));
+    // Those that an older format has besides are opened with the rest, as RocksDB wants it.
+    let mut families = DB::list_cf(&options, path).unwrap_or_default();
+    for name in ["default", ZNODES] {
+        if !families.iter().any(|family| family == name) {
+            families.push(name.to_owned());
+        }
+    }
+    let families = families.into_iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
     DB::open_cf_descriptors(&options, path, families).map_err(|source| match source.kind() {
         rocksdb::ErrorKind::Corruption => damaged(path, source.as_ref()),
         _ => Error::Database { path: path.to_owned(), source },
@@ -462,11 +441,10 @@ fn options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    options.set_atomic_flush(true);
     options.set_paranoid_checks(true);
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::None);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_level_zero_file_num_compaction_trigger(L0_FILES_BUSY);
     options.set_max_background_jobs(2);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 100_000, 10);
     options.set_bytes_per_sync(1 << 20);
@@ -484,27 +462,41 @@ fn family<'a>(db: &'a DB, name: &str) -> &'a ColumnFamily {
     db.cf_handle(name).expect("opened with all families")
 }
 
-fn flush(db: &DB) -> std::result::Result<(), rocksdb::Error> {
-    let families = ["default", ZNODES, SESSIONS].map(|name| family(db, name));
-    db.flush_cfs_opt(&families, &FlushOptions::default())
+/// Says durably of which format the database is, and what was put into its family besides.
+fn flush_mark(db: &DB) -> std::result::Result<(), rocksdb::Error> {
+    db.put(FORMAT_KEY, [FORMAT])?;
+    db.flush()
 }
 
-/// The format, the cut's zxid and digest, and when the tree was last written as a whole, -1 being never.
-fn encode_head(zxid: Zxid, digest: u64, replaced_at: Option<Zxid>) -> Vec<u8> {
+/// The zxid, the digest, when the tree was last written as a whole (-1 being never), and every session with its timeout.
+fn encode_head(head: &SnapshotHead, replaced_at: Option<Zxid>) -> Vec<u8> {
     let replaced_at = replaced_at.map_or(-1, |zxid| zxid.0);
-    [&[FORMAT][..], &zxid.0.to_be_bytes(), &digest.to_be_bytes(), &replaced_at.to_be_bytes()].concat()
+    let mut value =
+        [head.zxid.0.to_be_bytes(), head.digest.to_be_bytes(), replaced_at.to_be_bytes()].concat();
+    for (session, timeout_ms) in &head.sessions {
+        value.extend_from_slice(&session.0.to_be_bytes());
+        value.extend_from_slice(&timeout_ms.to_be_bytes());
+    }
+    value
 }
 
-fn decode_head(value: &[u8]) -> Option<(Zxid, u64, Option<Zxid>)> {
-    let (format, rest) = value.split_first()?;
-    let (numbers, []) = rest.as_chunks::<8>() else {
-        return None;
+fn decode_head(mut value: &[u8]) -> Option<(SnapshotHead, Option<Zxid>)> {
+    let number = |value: &mut &[u8]| {
+        let (number, rest) = value.split_first_chunk()?;
+        *value = rest;
+        Some(i64::from_be_bytes(*number))
     };
-    let [zxid, digest, replaced_at] = numbers else {
-        return None;
-    };
-    let replaced_at = Some(Zxid(i64::from_be_bytes(*replaced_at))).filter(|zxid| zxid.0 >= 0);
-    (*format == FORMAT).then_some((Zxid(i64::from_be_bytes(*zxid)), u64::from_be_bytes(*digest), replaced_at))
+    let zxid = Zxid(number(&mut value)?);
+    let digest = number(&mut value)?.cast_unsigned();
+    let replaced_at = Some(Zxid(number(&mut value)?)).filter(|zxid| zxid.0 >= 0);
+    let mut sessions = Vec::with_capacity(value.len() / 12);
+    while !value.is_empty() {
+        let session = SessionId(number(&mut value)?);
+        let (timeout_ms, rest) = value.split_first_chunk()?;
+        sessions.push((session, i32::from_be_bytes(*timeout_ms)));
+        value = rest;
+    }
+    Some((SnapshotHead { zxid, digest, sessions }, replaced_at))
 }
 
 fn damaged(path: &Path, what: &str) -> Error {

@@ -109,7 +109,7 @@ fn a_replacement_that_was_interrupted_is_completed_or_undone() {
         let mut store = RocksStore::open(dir.path()).unwrap();
         store.write(&whole(1)).unwrap();
         let head = SnapshotHead { zxid: Zxid(9), ..SnapshotHead::default() };
-        replace::build(&dir.path().join("db.new"), &head, false, &mut |sink| sink("/", &record(9, "")))
+        replace::build(&dir.path().join("db.new"), &head, None, false, &mut |sink| sink("/", &record(9, "")))
             .unwrap();
         drop(store);
         if renamed {
@@ -128,6 +128,7 @@ fn a_whole_tree_that_cannot_be_built_leaves_the_old_one() {
     let full = || Error::Full { path: dir.path().to_owned() };
     store.replace(&head, &mut |_| Err(full())).unwrap_err();
     store.write(&cut(2, &[("/old", Some("2"))])).unwrap();
+    store.flush().unwrap();
     assert_eq!(content(&store).1, znodes(&[("/", ""), ("/old", "2")]));
 }
 
@@ -149,6 +150,7 @@ fn after_a_failure_the_store_goes_on_with_what_is_durable() {
     fs::rename(&away, &place).unwrap();
     assert_eq!(store.reopen().unwrap(), Some(Zxid(1)));
     store.write(&cut(2, &[("/a", Some("2"))])).unwrap();
+    store.flush().unwrap();
     assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "2")]));
 }
 
@@ -203,8 +205,7 @@ fn damage_is_refused_with_the_way_out() {
     bytes[500] ^= 1;
     fs::write(&file, bytes).unwrap();
 
-    let store = RocksStore::open(dir.path()).unwrap();
-    let error = store.load(&mut |_, _| {}).unwrap_err();
+    let error = RocksStore::open(dir.path()).and_then(|store| store.load(&mut |_, _| {})).unwrap_err();
     assert!(error.to_string().contains("move this directory away"), "{error}");
 }
 
@@ -223,8 +224,9 @@ fn compactions_that_were_put_off_are_made_up_for() {
             store.flush().unwrap();
         }
     };
+    // The first finds nothing there, and goes to the bottom.
     flush(&mut store, 0..20);
-    assert_eq!(waiting(&store), 20);
+    assert_eq!(waiting(&store), 19);
     store.put_off_compactions(false).unwrap();
     while waiting(&store) > 0 {
         std::thread::yield_now();
@@ -233,4 +235,74 @@ fn compactions_that_were_put_off_are_made_up_for() {
     flush(&mut store, 20..30);
     assert_eq!(waiting(&store), 10);
     assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "29")]));
+}
+
+#[test]
+fn a_flush_of_many_files_is_one_step_and_the_newest_of_each_znode_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    store.runs = Runs::new(runs_dir(dir.path()), 1); // Each znode comes to a file of its own.
+    store
+        .write(&cut(1, &[("/", Some("")), ("/a", Some("1")), ("/b", Some("1")), ("/c", Some("1"))]))
+        .unwrap();
+    store.write(&cut(2, &[("/a", Some("2")), ("/b", None)])).unwrap();
+    store.write(&cut(3, &[("/b", Some("3")), ("/c", None), ("/", Some("3"))])).unwrap();
+    assert_eq!(content(&store), (None, vec![]));
+    let (_dir, before) = crashed(&store);
+    assert_eq!(content(&before), (None, vec![]));
+
+    assert_eq!(store.flush().unwrap(), Some(Zxid(3)));
+    let (_dir, after) = crashed(&store);
+    assert_eq!(content(&after).1, znodes(&[("/", "3"), ("/a", "2"), ("/b", "3")]));
+    assert_eq!(after.durable(), Some(Zxid(3)));
+}
+
+/// As the first format had it: one batch over three families, without a log.
+fn write_format_1(path: &Path, rows: &[(&str, &str)]) {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    let families = ["default", ZNODES, "sessions"];
+    let db = DB::open_cf(&options, path, families).unwrap();
+    let mut batch = rocksdb::WriteBatch::default();
+    for (path, data) in rows {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        codec::encode_path(path, &mut key);
+        codec::encode_record(&record(3, data), &mut value);
+        batch.put_cf(family(&db, ZNODES), key, value);
+    }
+    batch.put_cf(family(&db, "sessions"), 77_i64.to_be_bytes(), 4000_i32.to_be_bytes());
+    let numbers = [5_i64.to_be_bytes(), 7_i64.to_be_bytes(), 4_i64.to_be_bytes()].concat();
+    batch.put(b"head", [&[1], &numbers[..]].concat());
+    db.write_without_wal(batch).unwrap();
+    let families = families.map(|name| family(&db, name));
+    db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default()).unwrap();
+}
+
+#[test]
+fn a_database_of_the_first_format_is_brought_to_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = [("/", ""), ("/a", "1"), ("/a/b", "2")];
+    write_format_1(&dir.path().join("db"), &rows);
+    for _ in 0..2 {
+        let store = RocksStore::open(dir.path()).unwrap();
+        let (head, tree) = content(&store);
+        assert_eq!(tree, znodes(&rows));
+        let sessions = vec![(SessionId(77), 4000)];
+        assert_eq!(head, Some(SnapshotHead { zxid: Zxid(5), digest: 7, sessions }));
+        assert_eq!(store.replaced_at(), Some(Zxid(4)));
+        assert!(!store.voids_log());
+    }
+}
+
+#[test]
+fn a_database_of_a_later_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    let db = store.db.take().unwrap();
+    db.put(FORMAT_KEY, [FORMAT + 1]).unwrap();
+    drop(db);
+    let error = RocksStore::open(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("format"), "{error}");
 }
