@@ -10,6 +10,7 @@ use crate::storage::error::{Error, Result};
 use crate::storage::snapshot::SnapshotHead;
 use crate::zab::Zxid;
 
+pub(super) const FORMAT: u8 = 1;
 const SESSIONS: &str = "sessions";
 
 /// Writes what is in `db`, which is at `path`, to a database at `to`.

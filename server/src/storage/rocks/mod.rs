@@ -121,7 +121,7 @@ impl RocksStore {
         match db.get(FORMAT_KEY).map_err(self.failed())?.as_deref() {
             None => flush_mark(&db).map_err(self.failed())?,
             Some([FORMAT]) => {}
-            Some([1, ..]) => {
+            Some([format_1::FORMAT, ..]) => {
                 format_1::upgrade(&db, &self.path(), &self.dir.join("db.new"))?;
                 drop(db);
                 put_away(&self.dir)?;
@@ -131,11 +131,10 @@ impl RocksStore {
             }
             Some(_) => return Err(damaged(&self.path(), "it is of an unknown format")),
         }
+        let unknown = || damaged(&self.path(), "its head is of an unknown format");
         let head = db.get_cf(family(&db, ZNODES), HEAD_KEY).map_err(self.failed())?;
-        let head = head
-            .map(|head| decode_head(&head))
-            .map(|head| head.ok_or_else(|| damaged(&self.path(), "its head is of an unknown format")));
-        let (head, replaced_at) = head.transpose()?.unzip();
+        let head = head.map(|head| decode_head(&head).ok_or_else(unknown)).transpose()?;
+        let (head, replaced_at) = head.unzip();
         self.replaced_at = replaced_at.flatten();
         self.voids_log = db.get(VOIDS_LOG_KEY).map_err(self.failed())?.is_some();
         self.runs = Runs::new(runs_dir(&self.dir), RUN_BYTES);
