@@ -34,7 +34,9 @@ pub(super) struct Snapshots {
     shared: Arc<Shared>,
     writer: SnapshotWriter<RocksStore>,
     metrics: Arc<Metrics>,
-    flushed_at: Duration,
+    flush_allowed: Duration,
+    /// If no flush comes before.
+    calm_at: Duration,
     retry_due: Option<Duration>,
     purge_due: Option<Duration>,
     durable: Option<Zxid>,
@@ -52,7 +54,17 @@ impl Snapshots {
         let purge_due = shared.config.storage.purge.interval.map(|interval| now + interval);
         let durable = store.durable();
         let writer = SnapshotWriter::new(store, shared.config.storage.snapshot_txns.into());
-        Self { shared, writer, metrics, flushed_at: now, retry_due: None, purge_due, durable, member }
+        Self {
+            shared,
+            writer,
+            metrics,
+            flush_allowed: now,
+            calm_at: now + CALM_AFTER,
+            retry_due: None,
+            purge_due,
+            durable,
+            member,
+        }
     }
 
     /// Writes every cut that comes, until the sender has gone; then all is durable, and a Java server could start here.
@@ -80,7 +92,7 @@ impl Snapshots {
             if self.retry_due.is_some_and(|due| due <= now) {
                 self.advance();
             }
-            let may_flush = self.flushed_at + FLUSH_PAUSE <= now || self.writer.is_full();
+            let may_flush = self.flush_allowed <= now || self.writer.is_full();
             if self.writer.wants_flush() && !self.writer.has_failed() && may_flush {
                 self.set_compactions(now);
                 self.flush();
@@ -163,7 +175,7 @@ impl Snapshots {
 
     /// Until something is due.
     fn pause(&mut self) -> Duration {
-        let flush = self.writer.wants_flush().then_some(self.flushed_at + FLUSH_PAUSE);
+        let flush = self.writer.wants_flush().then_some(self.flush_allowed);
         let next = match self.retry_due {
             Some(retry) => Some(retry),
             None => flush,
@@ -195,22 +207,22 @@ impl Snapshots {
     fn flush(&mut self) {
         let outcome = self.writer.flush();
         self.note(outcome.as_ref().err());
-        self.flushed_at = self.shared.clock.monotonic();
+        let now = self.shared.clock.monotonic();
+        (self.flush_allowed, self.calm_at) = (now + FLUSH_PAUSE, now + CALM_AFTER);
     }
 
     /// When compactions need not be put off any longer, if nothing comes until then.
     fn calm_due(&mut self) -> Option<Duration> {
         let waits = !self.writer.has_failed() && self.writer.store().puts_off_compactions();
-        waits.then_some(self.flushed_at + CALM_AFTER)
+        waits.then_some(self.calm_at)
     }
 
     /// While much comes, compactions are put off.
     fn set_compactions(&mut self, now: Duration) {
-        let is_busy = now < self.flushed_at + CALM_AFTER;
-        if let Err(failure) = self.writer.store().put_off_compactions(is_busy) {
+        if let Err(failure) = self.writer.store().put_off_compactions(now < self.calm_at) {
             let failure: &dyn std::error::Error = &failure;
             warn!(error = failure, "cannot tell the snapshot's database when to compact; trying again");
-            self.flushed_at = now;
+            self.calm_at = now + CALM_AFTER;
         }
     }
 
