@@ -22,7 +22,7 @@ pub(super) fn build(
     let runs_dir = path.with_extension("tmp");
     remove_dir(path)?;
     remove_dir(&runs_dir)?;
-    let mut runs = Runs::new(runs_dir.clone(), RUN_BYTES);
+    let mut runs = Runs::new(runs_dir, RUN_BYTES);
     feed(&mut |path, record| runs.add(path, Some(record)))?;
 
     let db = open_database(path)?;
@@ -30,7 +30,5 @@ pub(super) fn build(
         db.put(VOIDS_LOG_KEY, []).map_err(Error::database(path))?;
     }
     flush_mark(&db).map_err(Error::database(path))?;
-    runs.move_into(&db, &encode_head(head, replaced_at))?;
-    drop(db);
-    remove_dir(&runs_dir)
+    runs.move_into(&db, &encode_head(head, replaced_at))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, IngestExternalFileOptions, SstFileWriter};
 
-use super::{HEAD_KEY, ZNODES, codec, family, options};
+use super::{HEAD_KEY, ZNODES, codec, family, options, remove_dir};
 use crate::storage::error::{Error, IoContext, Result};
 use crate::tree::ZnodeRecord;
 
@@ -31,7 +31,7 @@ struct Row {
 }
 
 impl Runs {
-    /// Writes files of about so many bytes to `dir`, which is its own, and is made when it is needed.
+    /// Writes files of about so many bytes to `dir`, which is its own, and is there only while files are.
     pub(super) fn new(dir: PathBuf, bytes_max: usize) -> Self {
         Self { dir, bytes_max, files: Vec::new(), bytes: Vec::new(), rows: Vec::new() }
     }
@@ -61,7 +61,8 @@ impl Runs {
         move_in.set_move_files(true);
         let files = std::mem::take(&mut self.files);
         db.ingest_external_file_cf_opts(family(db, ZNODES), &move_in, files)
-            .map_err(Error::database(&self.dir))
+            .map_err(Error::database(&self.dir))?;
+        remove_dir(&self.dir)
     }
 
     fn write_file(&mut self, head: Option<&[u8]>) -> Result<()> {

@@ -228,9 +228,8 @@ fn compactions_that_were_put_off_are_made_up_for() {
     flush(&mut store, 0..20);
     assert_eq!(waiting(&store), 19);
     store.put_off_compactions(false).unwrap();
-    while waiting(&store) > 0 {
-        std::thread::yield_now();
-    }
+    store.db().unwrap().wait_for_compact(&WaitForCompactOptions::default()).unwrap();
+    assert_eq!(waiting(&store), 0);
     store.put_off_compactions(true).unwrap();
     flush(&mut store, 20..30);
     assert_eq!(waiting(&store), 10);
