@@ -17,6 +17,19 @@ use crate::tree::{Applied, Change, Tree};
 use crate::watch::Watches;
 use crate::zab::Zxid;
 
+/// The path that a txn looks up first, if it is known without reading on.
+fn path_of(body: &TxnBody) -> Option<&str> {
+    match body {
+        TxnBody::Create(txn) => Some(&txn.path),
+        TxnBody::CreateTtl(txn) => Some(&txn.path),
+        TxnBody::CreateContainer(txn) => Some(&txn.path),
+        TxnBody::SetData(txn) => Some(&txn.path),
+        TxnBody::SetAcl(txn) => Some(&txn.path),
+        TxnBody::Delete(txn) => Some(&txn.path),
+        _ => None,
+    }
+}
+
 /// As Java counts them: a path's length and its new data's.
 fn note_written(body: &TxnBody, written: &mut Traffic) {
     let mut note = |path: &str, data: &Option<Bytes>| {
@@ -59,6 +72,7 @@ const ANSWERS_BYTES_MIN: usize = 4 * 1024;
 impl Node {
     /// Applies all that is committed: changes `tree`, fires `watches`, answers.
     pub fn apply(&mut self, tree: &mut Tree, watches: &mut Watches, out: &mut Vec<Action>) {
+        self.fetch_for_committed(tree);
         while let Some(Outstanding { after, origin, work }) = self.next_committed() {
             match work {
                 Work::Txn { op, parts, txn } => {
@@ -142,6 +156,15 @@ impl Node {
         self.outstanding.front().is_some_and(|next| next.after <= self.committed)
             || self.member.as_ref().is_some_and(|member| !member.due.is_empty())
             || self.must_apply()
+    }
+
+    /// In a large tree each lookup waits for memory. Here all that are to come wait together.
+    fn fetch_for_committed(&self, tree: &Tree) {
+        let committed = self.outstanding.iter().take_while(|next| next.after <= self.committed);
+        tree.fetch(committed.filter_map(|next| match &next.work {
+            Work::Txn { txn, .. } => path_of(&txn.body),
+            _ => None,
+        }));
     }
 
     fn next_committed(&mut self) -> Option<Outstanding> {

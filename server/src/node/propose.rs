@@ -1,21 +1,23 @@
 //! From a request to a proposal: stops 2 to 4 of [the life of a write](crate).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use jute::data::Id;
 use jute::proto::SyncRequest;
 use jute::txn::{CreateSessionTxn, ErrorTxn, Txn, TxnBody, TxnDigest, TxnHeader};
-use jute::{ErrorCode, Jute, Op, Ustring};
+use jute::{ErrorCode, Jute, Op, Reader as FrameReader, Ustring};
 
 use super::local::Standing;
 use super::member::Role;
-use super::{Action, Delivery, Node, Now, Request, millis};
+use super::{Action, Delivery, Event, Node, Now, Request, millis};
 use crate::pipeline::apply::{Origin, Outstanding, Work};
 use crate::pipeline::pending::Outlook;
 use crate::pipeline::prep::{Prep, Write};
 use crate::session::{ConnectionId, Owner, SessionId};
 use crate::storage::txn_log::framed_len;
 use crate::tree::Tree;
-use crate::zab::{Peer, Zxid};
+use crate::zab::{Input, Packet, Peer, Zxid};
 
 /// Log records share buffers of this size. A record that is larger gets one of its own.
 const RECORD_BUFFER_BYTES: usize = 64 * 1024;
@@ -39,7 +41,28 @@ impl Asked<'_> {
     }
 }
 
+/// The path that an event's request begins with, if it is one that this server judges.
+fn path_of(event: &Event) -> Option<&str> {
+    let (Event::Write(Request { body, .. })
+    | Event::Peer(Input::Packet { packet: Packet::Request { body, .. }, .. })) = event
+    else {
+        return None;
+    };
+    match FrameReader::new(body).text() {
+        Ok(Cow::Borrowed(path)) => Some(path),
+        _ => None,
+    }
+}
+
 impl Node {
+    /// Has the memory fetched that judging these events will look at, for all of them together. It may be left out:
+    /// nothing but the time it takes depends on it.
+    pub fn fetch_for(&self, events: &[Event], tree: &Tree) {
+        if self.role().is_none_or(|role| role == Role::Leader) {
+            tree.fetch(events.iter().filter_map(path_of));
+        }
+    }
+
     /// Stop 2: what kind of request is it? Every one is answered, in the order of arrival.
     pub(super) fn on_write(&mut self, request: Request, now: Now, tree: &Tree, out: &mut Vec<Action>) {
         let Request { session, connection, xid, op, body, identities } = request;

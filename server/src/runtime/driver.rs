@@ -156,6 +156,7 @@ impl Driver {
         if let Some(since) = self.waited_since {
             self.account.received(events.len(), now.monotonic.saturating_sub(since));
         }
+        self.node.fetch_for(events, &self.shared.tree.read());
         if self.member.is_some() {
             self.step_member(events, now)?;
         } else if let Some((last, txns)) = self.step(events, now)? {

@@ -20,6 +20,7 @@ mod load;
 mod owners;
 pub mod path;
 pub(crate) mod path_index;
+mod places;
 pub mod quota;
 pub(crate) mod slab;
 #[cfg(test)]
@@ -156,6 +157,12 @@ impl Tree {
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Znode<'_>> {
         self.find_id(path).map(|id| self.znode(id))
+    }
+
+    /// Has the memory fetched that lookups of these paths begin with. Whoever is about to look many up waits once for
+    /// all of them, rather than for each.
+    pub fn fetch<'a>(&self, paths: impl Iterator<Item = &'a str>) {
+        self.index.fetch(paths);
     }
 
     fn find_id(&self, path: &str) -> Option<u32> {

@@ -1,14 +1,13 @@
 //! From a full path to an entry, where entries know only their name and their parent.
 //!
-//! A path of depth `n` is stored as one component; the table holds nothing but ids and hashes. A lookup hashes the
+//! A path of depth `n` is stored as one component; the tables hold nothing but ids and hashes. A lookup hashes the
 //! whole path once, probes once, and confirms by walking up from the entry found, whose ancestors are in the cache.
 
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
 
+use super::places::Places;
 use super::slab::Slab;
 
 /// The id of the root, which every slab of entries holds first, which is its own parent, and which is not in
@@ -18,17 +17,8 @@ pub(crate) const ROOT_ID: u32 = 0;
 /// How many tables there are: growing moves one of them only, so that no single insert pays for moving all.
 const PARTS: usize = 256;
 
-/// An entry's id, and what a table needs of its path's hash: so growing looks at no entry.
-#[derive(Clone, Copy)]
-struct Place {
-    id: u32,
-    hash: ShortHash,
-}
-
-/// Half a hash. A table looks at the lowest bits of a hash, for the place, and at the highest seven, for the tag
-/// there. Those are both here, and would only meet in a table of 2^25 places.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct ShortHash(u32);
+/// A processor has no more loads under way at once.
+const FETCHED_TOGETHER: usize = 64;
 
 /// One component of a path, and what stands before it.
 pub(crate) trait Component {
@@ -38,7 +28,7 @@ pub(crate) trait Component {
 
 /// Finds entries of a [`Slab`] by their full path.
 pub(crate) struct PathIndex {
-    parts: Vec<HashTable<Place>>,
+    parts: Vec<Places>,
     hasher: FixedState,
 }
 
@@ -46,7 +36,7 @@ impl PathIndex {
     /// `seed` makes the places of paths in the tables unforeseeable to clients, who choose the paths: else they
     /// could choose many that meet in one place. Nothing that can be seen depends on it.
     pub(crate) fn new(seed: u64) -> Self {
-        let parts = std::iter::repeat_with(HashTable::new).take(PARTS).collect();
+        let parts = std::iter::repeat_with(Places::default).take(PARTS).collect();
         Self { parts, hasher: FixedState::with_seed(seed) }
     }
 
@@ -56,7 +46,7 @@ impl PathIndex {
         let mean = more / PARTS;
         let share = mean + 4 * mean.isqrt();
         for part in &mut self.parts {
-            part.reserve(share, Place::hash);
+            part.reserve(share);
         }
     }
 
@@ -66,8 +56,24 @@ impl PathIndex {
             return Some(ROOT_ID);
         }
         let (part, hash) = self.hash(path);
-        let found = self.parts[part].find(hash.widened(), |place| place.is_of(slab, hash, path));
-        found.map(|place| place.id)
+        self.parts[part].find(hash, |id| is_path_of(slab, id, path))
+    }
+
+    /// Has the memory fetched that lookups of these paths begin with; see [`Places::fetch`].
+    pub(crate) fn fetch<'a>(&self, mut paths: impl Iterator<Item = &'a str>) {
+        // Hashes come first: then so little is to be done for each place that many are under way at once.
+        let mut hashes = [(0, 0); FETCHED_TOGETHER];
+        loop {
+            let mut count = 0;
+            for (hash, path) in hashes.iter_mut().zip(&mut paths) {
+                *hash = self.hash(path);
+                count += 1;
+            }
+            hashes[..count].iter().for_each(|&(part, hash)| self.parts[part].fetch(hash));
+            if count < hashes.len() {
+                return;
+            }
+        }
     }
 
     /// Adds what `make` puts into the slab for `path`, unless it is there.
@@ -81,54 +87,33 @@ impl PathIndex {
         make: impl FnOnce(&mut Slab<T>) -> u32,
     ) -> Result<u32, u32> {
         let (part, hash) = self.hash(path);
-        match self.parts[part].entry(hash.widened(), |place| place.is_of(slab, hash, path), Place::hash) {
-            Slot::Occupied(there) => Err(there.get().id),
-            Slot::Vacant(free) => {
-                let id = make(slab);
-                free.insert(Place { id, hash });
-                Ok(id)
-            }
+        if let Some(there) = self.parts[part].find(hash, |id| is_path_of(slab, id, path)) {
+            return Err(there);
         }
+        let id = make(slab);
+        self.parts[part].insert(hash, id);
+        Ok(id)
     }
 
     /// Forgets where `id` is, whose path is `path`.
     pub(crate) fn remove(&mut self, path: &str, id: u32) {
         let (part, hash) = self.hash(path);
-        if let Ok(found) = self.parts[part].find_entry(hash.widened(), |other| other.id == id) {
-            found.remove();
-        }
+        self.parts[part].remove(hash, id);
     }
 
     /// Which part `path` belongs to, and its hash there. The part is chosen by other bits than the place in it.
     #[allow(clippy::cast_possible_truncation)]
-    fn hash(&self, path: &str) -> (usize, ShortHash) {
+    fn hash(&self, path: &str) -> (usize, u32) {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(path.as_bytes());
         let hash = hasher.finish();
-        ((hash >> 32) as usize % PARTS, ShortHash(hash as u32))
-    }
-}
-
-impl Place {
-    fn hash(&self) -> u64 {
-        self.hash.widened()
-    }
-
-    fn is_of<T: Component>(self, slab: &Slab<T>, hash: ShortHash, path: &str) -> bool {
-        self.hash == hash && is_path_of(slab, self.id, path)
-    }
-}
-
-impl ShortHash {
-    /// As a table wants it.
-    fn widened(self) -> u64 {
-        u64::from(self.0) << 32 | u64::from(self.0)
+        ((hash >> 32) as usize % PARTS, hash as u32)
     }
 }
 
 impl std::fmt::Debug for PathIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let len: usize = self.parts.iter().map(HashTable::len).sum();
+        let len: usize = self.parts.iter().map(Places::len).sum();
         f.debug_struct("PathIndex").field("len", &len).finish_non_exhaustive()
     }
 }
