@@ -153,6 +153,8 @@ impl Tree {
             ..Node::default()
         };
         node.set_acl(acl, world_readable);
+        // Of the data that came, which is at hand. Of the copy, memory may not be there yet.
+        let digest = self.digest_with(&node, path, creation.data.map(|data| &data[..]));
         let id = match self.attach(path, parent, node) {
             Ok(id) => id,
             Err(there) => {
@@ -161,7 +163,7 @@ impl Tree {
                 return Err(ErrorCode::NodeExists);
             }
         };
-        self.count_in(id, path);
+        self.count(id, digest);
         self.mark_dirty(id);
         self.quota_created(path, creation.data.map_or(0, Bytes::len));
         self.tell(changes, EventType::NodeCreated, path, header.zxid, id, Some(parent));

@@ -435,13 +435,21 @@ impl Tree {
 
     /// Adds a node's digest, as it is now, to the sum.
     fn count_in(&mut self, id: u32, path: &str) {
-        if !self.options.digest {
-            return;
+        let node = &self.nodes[id];
+        let digest = self.digest_with(node, path, node.bytes());
+        self.count(id, digest);
+    }
+
+    /// What the node's digest is with these data; `None` while digests are off.
+    fn digest_with(&self, node: &Node, path: &str, data: Option<&[u8]>) -> Option<u64> {
+        self.options.digest.then(|| digest::of_znode(path, data, &node.persisted_stat()))
+    }
+
+    fn count(&mut self, id: u32, digest: Option<u64>) {
+        if let Some(digest) = digest {
+            self.nodes[id].set_digest(digest);
+            self.digest = self.digest.wrapping_add(digest);
         }
-        let node = &mut self.nodes[id];
-        let digest = digest::of_znode(path, node.bytes(), &node.persisted_stat());
-        node.set_digest(digest);
-        self.digest = self.digest.wrapping_add(digest);
     }
 
     /// A node's digest as it was counted in.
