@@ -175,7 +175,12 @@ async fn copy(server: &Service) -> Result<TreeCopy> {
 
 fn ensure_digests_agree(server: &Service) -> Result<()> {
     let mismatches = monitored(server.address(), "zk_digest_mismatches_count")?;
-    ensure!(mismatches == 0, "{}: {mismatches} txns left another digest than the log says", server.name());
+    ensure!(
+        mismatches == 0,
+        "{}: {mismatches} txns left another digest than the log says; its log:\n{}",
+        server.name(),
+        server.log()
+    );
     Ok(())
 }
 

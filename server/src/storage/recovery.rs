@@ -205,8 +205,38 @@ struct Base {
     source: Source,
     /// Replay begins after it.
     zxid: Zxid,
-    /// Until here a Java snapshot is neither one state nor the other; the digest the tree should have then.
-    fuzzy_until: Option<(Zxid, u64)>,
+    witness: Witness,
+}
+
+/// What the digest in a Java snapshot still has to tell.
+#[derive(Default)]
+enum Witness {
+    /// Nothing.
+    #[default]
+    Heard,
+    /// Until this txn the snapshot is neither one state nor the other; then the tree should have this digest.
+    Ahead(Zxid, u64),
+    /// It was not our tree's, which proves nothing: Java writes the znodes and then the digest after the txn applied last,
+    /// but what the next one was changing just then may be among the znodes. The digest of a later txn decides.
+    Doubtful(Mismatch),
+}
+
+impl Witness {
+    /// What it told, when the tree was as of `zxid` and should have had the digest `expected`.
+    fn asked(zxid: Zxid, expected: u64, tree: &Tree) -> Self {
+        let ours = tree.digest();
+        if !tree.options().digest || ours == expected {
+            return Self::Heard;
+        }
+        Self::Doubtful(Mismatch { zxid, expected, ours })
+    }
+}
+
+/// The tree was not what it should be.
+struct Mismatch {
+    zxid: Zxid,
+    expected: u64,
+    ours: u64,
 }
 
 fn find_base(
@@ -242,7 +272,7 @@ fn find_base(
 
 fn no_base(options: &RecoveryOptions) -> Base {
     let tree = Tree::new(options.tree.clone());
-    Base { tree, source: Source::Empty, zxid: Zxid::ZERO, fuzzy_until: None }
+    Base { tree, source: Source::Empty, zxid: Zxid::ZERO, witness: Witness::Heard }
 }
 
 fn load_ours(store: &dyn SnapshotStore, dirs: &DataDirs, options: &RecoveryOptions) -> Result<Base> {
@@ -262,22 +292,17 @@ fn load_ours(store: &dyn SnapshotStore, dirs: &DataDirs, options: &RecoveryOptio
     }
     let digest = Some(head.digest).filter(|digest| *digest != 0);
     let tree = loader.finish(head.zxid, digest);
-    Ok(Base { tree, source: Source::Database, zxid: head.zxid, fuzzy_until: None })
+    Ok(Base { tree, source: Source::Database, zxid: head.zxid, witness: Witness::Heard })
 }
 
 fn load_java(disk: &dyn Disk, path: &Path, options: &RecoveryOptions) -> Result<Base> {
     let (tree, head) = load_java_snapshot(disk, path, options)?;
-    let mut fuzzy_until = head.digest;
-    if let Some((zxid, digest)) = head.digest
-        && zxid <= head.zxid
-    {
-        // It was not fuzzy at all.
-        fuzzy_until = None;
-        if zxid == head.zxid && options.tree.digest && tree.digest() != digest {
-            warn!(path = %path.display(), %zxid, "the snapshot's digest is not that of its znodes");
-        }
-    }
-    Ok(Base { zxid: head.zxid, tree, source: Source::Java, fuzzy_until })
+    let witness = match head.digest {
+        Some((zxid, digest)) if zxid > head.zxid => Witness::Ahead(zxid, digest),
+        Some((zxid, digest)) if zxid == head.zxid => Witness::asked(zxid, digest, &tree),
+        _ => Witness::Heard,
+    };
+    Ok(Base { zxid: head.zxid, tree, source: Source::Java, witness })
 }
 
 /// Reads a Java snapshot on its own, without a log.
@@ -327,7 +352,7 @@ fn refuse_without_snapshot(dirs: &DataDirs, options: &RecoveryOptions) -> Result
 struct Replay<'a> {
     tree: Tree,
     stats: RecoveryStats,
-    fuzzy_until: Option<(Zxid, u64)>,
+    witness: Witness,
     /// The txn before the next; `None` where any may come.
     last: Option<Zxid>,
     dirs: &'a DataDirs,
@@ -339,11 +364,11 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(base: Base, store: &dyn SnapshotStore, dirs: &'a DataDirs, options: &RecoveryOptions) -> Self {
-        let Base { tree, source, zxid, fuzzy_until } = base;
+        let Base { tree, source, zxid, witness } = base;
         let stats = RecoveryStats { source, snapshot_zxid: zxid, ..RecoveryStats::default() };
         let last = (source != Source::Empty).then_some(zxid);
         let (replaced_at, standalone) = (store.replaced_at(), options.standalone);
-        Self { tree, stats, fuzzy_until, last, dirs, replaced_at, standalone }
+        Self { tree, stats, witness, last, dirs, replaced_at, standalone }
     }
 
     fn run(&mut self, disk: &Arc<dyn Disk>, dirs: &DataDirs) -> Result<LogEnd> {
@@ -360,11 +385,15 @@ impl<'a> Replay<'a> {
             self.replay(&record, &txn);
         }
         self.check_log_reaches_database(log.end())?;
+        match std::mem::take(&mut self.witness) {
+            Witness::Heard => {}
+            Witness::Ahead(zxid, _) => {
+                warn!(%zxid, "the log ends before the snapshot's digest: the tree may be neither old nor new");
+            }
+            Witness::Doubtful(mismatch) => self.note_mismatch(&mismatch),
+        }
         if self.stats.digest_mismatches > 0 {
             warn!(count = self.stats.digest_mismatches, "txns whose digest in the log is not our tree's");
-        }
-        if let Some((zxid, _)) = self.fuzzy_until {
-            warn!(%zxid, "the log ends before the snapshot's digest: the tree may be neither old nor new");
         }
         Ok(log.end().clone())
     }
@@ -376,26 +405,42 @@ impl<'a> Replay<'a> {
         if !self.tree.options().digest {
             return;
         }
-        if let Some((zxid, digest)) = self.fuzzy_until {
-            // Not comparable before, and at that zxid the snapshot's own digest is the one to compare with.
-            if record.zxid >= zxid {
-                self.fuzzy_until = None;
-                self.compare(record.zxid, digest, record.zxid == zxid);
+        if let Witness::Ahead(zxid, digest) = self.witness {
+            if record.zxid < zxid {
+                return;
             }
-            return;
+            self.witness = Witness::Heard;
+            if record.zxid == zxid {
+                self.witness = Witness::asked(zxid, digest, &self.tree);
+                return;
+            }
         }
-        if let Some(digest) = digest_of(txn) {
-            self.compare(record.zxid, digest, true);
+        if let Some(expected) = digest_of(txn) {
+            self.compare(record.zxid, expected);
         }
     }
 
-    fn compare(&mut self, zxid: Zxid, digest: u64, comparable: bool) {
-        if comparable && digest != self.tree.digest() {
-            if self.stats.digest_mismatches == 0 {
-                warn!(%zxid, expected = digest, ours = self.tree.digest(), "digest mismatch");
+    fn compare(&mut self, zxid: Zxid, expected: u64) {
+        let ours = self.tree.digest();
+        let witness = std::mem::take(&mut self.witness);
+        if expected == ours {
+            if let Witness::Doubtful(Mismatch { zxid, .. }) = witness {
+                debug!(%zxid, "the snapshot's digest was of a tree that its znodes were ahead of");
             }
-            self.stats.digest_mismatches += 1;
+            return;
         }
+        if let Witness::Doubtful(mismatch) = witness {
+            self.note_mismatch(&mismatch);
+        }
+        self.note_mismatch(&Mismatch { zxid, expected, ours });
+    }
+
+    fn note_mismatch(&mut self, mismatch: &Mismatch) {
+        let Mismatch { zxid, expected, ours } = *mismatch;
+        if self.stats.digest_mismatches == 0 {
+            warn!(%zxid, expected, ours, "digest mismatch");
+        }
+        self.stats.digest_mismatches += 1;
     }
 
     /// The log's txn of the database's zxid must have left what the database has.

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use jute::Jute;
 use jute::data::AclList;
@@ -110,10 +112,16 @@ fn content(tree: &Tree) -> String {
 }
 
 fn export(server: &Server) {
-    let tree = &server.tree;
-    let head =
-        SnapshotHead { zxid: tree.last_zxid(), digest: tree.digest(), sessions: tree.sessions().collect() };
-    write_snapshot(&server.disk, &dirs().snapshots(), Compression::None, &head, &mut |sink| {
+    export_as_of(&head(&server.tree), &server.tree, &server.disk);
+}
+
+fn head(tree: &Tree) -> SnapshotHead {
+    SnapshotHead { zxid: tree.last_zxid(), digest: tree.digest(), sessions: tree.sessions().collect() }
+}
+
+/// The znodes as they are, under a head that may be another time's.
+fn export_as_of(head: &SnapshotHead, tree: &Tree, disk: &SimDisk) -> PathBuf {
+    write_snapshot(disk, &dirs().snapshots(), Compression::None, head, &mut |sink| {
         let mut outcome = Ok(());
         tree.visit(|path, znode| {
             if outcome.is_ok() {
@@ -122,7 +130,7 @@ fn export(server: &Server) {
         });
         outcome
     })
-    .unwrap();
+    .unwrap()
 }
 
 #[test]
@@ -246,6 +254,63 @@ fn what_java_wrote_comes_back_digest_for_digest() {
     assert_eq!(tree.session_timeout_ms(SessionId(owner("/lives"))), Some(10_000));
     assert_eq!(tree.find("/private").unwrap().acl()[0].id.scheme, "digest");
     assert_eq!(tree.find("/container").unwrap().acl()[0].perms, jute::data::perms::READ);
+}
+
+/// A Java server's disk after its first txns: the log, and a snapshot called as of txn `called`, as if it had been
+/// begun then. What comes last in it is the digest, as of the second txn.
+fn snapshot_of(znodes: &Tree, called: u64, server: &Server, digest: &SnapshotHead) {
+    let path = export_as_of(digest, znodes, &server.disk);
+    let called = dirs().snapshots().join(snapshot_name(Zxid(called.cast_signed()), Compression::None));
+    if path != called {
+        server.disk.rename(&path, &called).unwrap();
+    }
+}
+
+fn after_two_txns() -> Server {
+    let mut server = Server::start(&SimDisk::new(1), MemoryStore::default()).unwrap();
+    server.create("/a", 0);
+    server.set("/a", "second", 1);
+    server
+}
+
+fn recovered_from_java(server: &Server) -> Recovered {
+    let options = RecoveryOptions::default();
+    let recovered = recover(&shared(&server.disk), &mut MemoryStore::default(), &dirs(), &options).unwrap();
+    assert_eq!(recovered.stats.source, Source::Java);
+    recovered
+}
+
+/// Java writes the digest after the txn applied last; what the next txn is changing just then may be among the znodes.
+#[test]
+fn znodes_ahead_of_their_snapshots_digest_are_no_mismatch_if_the_next_txn_knows_them() {
+    for called in [2, 1] {
+        let mut server = after_two_txns();
+        let digest = head(&server.tree);
+        server.set("/a", "ahead", 2);
+        server.sync();
+        snapshot_of(&server.tree, called, &server, &digest);
+
+        let recovered = recovered_from_java(&server);
+        assert_eq!((recovered.stats.txns_loaded, recovered.stats.digest_mismatches), (3 - called, 0));
+        assert_eq!(content(&recovered.tree), content(&server.tree));
+    }
+}
+
+#[test]
+fn znodes_that_no_txn_knows_are_a_mismatch_with_the_snapshots_digest_and_every_txns() {
+    for called in [2, 1] {
+        for txns_after in 0..3 {
+            let (mut server, mut other) = (after_two_txns(), after_two_txns());
+            let digest = head(&server.tree);
+            (0..txns_after).for_each(|number| server.create(&format!("/{number}"), 0));
+            server.sync();
+            other.create("/alien", 0);
+            snapshot_of(&other.tree, called, &server, &digest);
+
+            let stats = recovered_from_java(&server).stats;
+            assert_eq!(stats.digest_mismatches, 1 + txns_after, "called {called}, {txns_after} txns");
+        }
+    }
 }
 
 #[test]
