@@ -7,7 +7,7 @@ use server::config::{Member, Membership, Role, ServerId};
 use server::storage::Epochs;
 use server::zab::{
     DiskDone, DiskWork, Epoch, History, Input, LinkId, LinkWork, Notification, Output, Packet, Peer,
-    PeerConfig, PeerState, Recipients, Told, Violation, Vote, Zxid,
+    PeerConfig, PeerState, Recipients, Run, Told, Violation, Vote, Zxid,
 };
 
 /// Where the peer's learner dialed in.
@@ -31,6 +31,19 @@ pub struct Alone {
 #[must_use]
 pub fn zxid(epoch: u32, counter: u32) -> Zxid {
     Zxid::new(Epoch(epoch), counter)
+}
+
+/// All from `first` to `last`, which is of the same epoch.
+///
+/// # Panics
+/// If one cannot follow the other.
+#[must_use]
+pub fn run(first: Zxid, last: Zxid) -> Run {
+    let mut run = Run::from(first);
+    while run.last() < last {
+        assert!(run.join(run.last().next().into()));
+    }
+    run
 }
 
 /// What a peer takes for a txn.
@@ -164,9 +177,27 @@ impl Alone {
     pub fn serving_leader() -> Self {
         let mut alone = Self::promised_leader();
         alone.disk(DiskDone::CurrentEpoch(Epoch(5)));
-        alone.packet(LEARNER, Packet::Ack(zxid(5, 0)));
+        alone.packet(LEARNER, Packet::Ack(zxid(5, 0).into()));
         assert!(alone.peer.status().serves);
         alone
+    }
+
+    /// In step with a leader of epoch 6, whose history ends at 5:5.
+    ///
+    /// # Panics
+    /// If it does not serve.
+    #[must_use]
+    pub fn serving_follower() -> Self {
+        let mut follower = Self::follower(5, 6, zxid(5, 5));
+        let leader_info = Packet::LeaderInfo { epoch: Epoch(6), protocol: 0x10000 };
+        let new_leader = Packet::NewLeader { epoch: Epoch(6), config: None };
+        for packet in [leader_info, Packet::Diff(zxid(5, 5)), new_leader] {
+            follower.packet(LEADER, packet);
+        }
+        follower.disk(DiskDone::CurrentEpoch(Epoch(6)));
+        follower.packet(LEADER, Packet::UpToDate);
+        assert!(follower.peer.status().serves);
+        follower
     }
 
     /// Proposes a txn.
@@ -178,9 +209,15 @@ impl Alone {
         assert!(self.peer.propose(zxid, record(), self.now, &mut self.out));
     }
 
-    /// The packets it sent, but for pings.
+    /// The packets it sent, but for pings, each on its own.
     #[must_use]
     pub fn sent(&self) -> Vec<Packet> {
+        self.said().into_iter().flat_map(Packet::apart).collect()
+    }
+
+    /// The packets it sent, but for pings, as it said them.
+    #[must_use]
+    pub fn said(&self) -> Vec<Packet> {
         let packets = self.out.iter().filter_map(|output| match output {
             Output::Link(LinkWork::Send { packet, .. }) => Some(packet.clone()),
             _ => None,
@@ -188,7 +225,7 @@ impl Alone {
         packets.filter(|packet| !matches!(packet, Packet::Ping { .. })).collect()
     }
 
-    /// Those of them that one link gets.
+    /// Those of [`Alone::sent`] that one link gets.
     #[must_use]
     pub fn sent_to(&self, link: LinkId) -> Vec<Packet> {
         let is_meant = |to: &Recipients| match to {
@@ -199,7 +236,7 @@ impl Alone {
             Output::Link(LinkWork::Send { to, packet }) if is_meant(to) => Some(packet.clone()),
             _ => None,
         });
-        packets.filter(|packet| !matches!(packet, Packet::Ping { .. })).collect()
+        packets.flat_map(Packet::apart).filter(|packet| !matches!(packet, Packet::Ping { .. })).collect()
     }
 
     /// What it wants of the disk.

@@ -252,11 +252,8 @@ fn told(packet: &Packet) -> String {
         Packet::Proposal { zxid, record } | Packet::Inform { zxid, record } => {
             format!(" {zxid} {}", name_of(record))
         }
-        Packet::Diff(zxid)
-        | Packet::Trunc(zxid)
-        | Packet::Snap(zxid)
-        | Packet::Ack(zxid)
-        | Packet::Commit(zxid) => format!(" {zxid}"),
+        Packet::Diff(zxid) | Packet::Trunc(zxid) | Packet::Snap(zxid) => format!(" {zxid}"),
+        Packet::Ack(run) | Packet::Commit(run) => format!(" {}", run.first()),
         _ => String::new(),
     }
 }
@@ -337,7 +334,7 @@ impl Lone {
         let info = Packet::LearnerInfo { is_observer, accepted, server, protocol, config_version };
         let promise = Packet::AckEpoch { last, current: Some(current) };
         self.step(Input::LinkUp(FOLLOWER));
-        for packet in [info, promise, Packet::Ack(accepted.next().beginning())] {
+        for packet in [info, promise, Packet::Ack(accepted.next().beginning().into())] {
             self.step(Input::Packet { link: FOLLOWER, packet });
         }
     }
@@ -348,7 +345,7 @@ impl Lone {
         ensure!(self.peer.propose(zxid, record, self.now, &mut out), "it does not propose {zxid}");
         self.proposed = zxid;
         self.carry_out(out);
-        self.step(Input::Packet { link: FOLLOWER, packet: Packet::Ack(zxid) });
+        self.step(Input::Packet { link: FOLLOWER, packet: Packet::Ack(zxid.into()) });
         Ok(())
     }
 
@@ -390,10 +387,12 @@ impl Lone {
         match work {
             LinkWork::Dial { link, .. } => self.dialed = Some(link),
             LinkWork::Send { to: Recipients::One(link), packet } => {
-                self.sent.push((link, Said::Packet(packet)));
+                self.sent.extend(packet.apart().map(|packet| (link, Said::Packet(packet))));
             }
             LinkWork::Send { to: Recipients::Many(links), packet } => {
-                self.sent.extend(links.iter().map(|link| (*link, Said::Packet(packet.clone()))));
+                for packet in packet.apart() {
+                    self.sent.extend(links.iter().map(|link| (*link, Said::Packet(packet.clone()))));
+                }
             }
             LinkWork::SendSnapshot { link } => self.sent.push((link, Said::Tree)),
             LinkWork::SendLog { .. } => panic!("all that was recorded is in memory"),

@@ -7,7 +7,7 @@ use server::config::ServerId;
 use server::zab::{
     DiskDone, DiskWork, Epoch, Input, LinkId, LinkWork, Output, Packet, Told, Violation, Vote, Zxid,
 };
-use tests::alone::{Alone, LEADER, LEARNER, record, zxid};
+use tests::alone::{Alone, LEADER, LEARNER, record, run, zxid};
 
 /// Somebody else's.
 const STRANGER: LinkId = LinkId::Learner(2);
@@ -24,19 +24,6 @@ fn leader_info(epoch: u32) -> Packet {
     Packet::LeaderInfo { epoch: Epoch(epoch), protocol: 0x10000 }
 }
 
-/// In step with a leader of epoch 6, whose history ends at 5:5.
-fn serving_follower() -> Alone {
-    let mut follower = Alone::follower(5, 6, zxid(5, 5));
-    let new_leader = Packet::NewLeader { epoch: Epoch(6), config: None };
-    for packet in [leader_info(6), Packet::Diff(zxid(5, 5)), new_leader] {
-        follower.packet(LEADER, packet);
-    }
-    follower.disk(DiskDone::CurrentEpoch(Epoch(6)));
-    follower.packet(LEADER, Packet::UpToDate);
-    assert!(follower.peer.status().serves);
-    follower
-}
-
 #[test]
 fn a_leader_serves_on_whatever_strangers_begin_with() {
     let ack_epoch = Packet::AckEpoch { last: Zxid(i64::MAX), current: Some(Epoch(u32::MAX)) };
@@ -47,7 +34,7 @@ fn a_leader_serves_on_whatever_strangers_begin_with() {
         protocol: 0x10000,
         config_version: 0,
     };
-    for first in [ack_epoch, Packet::Ack(zxid(5, 1)), Packet::UpToDate, learner_info] {
+    for first in [ack_epoch, Packet::Ack(zxid(5, 1).into()), Packet::UpToDate, learner_info] {
         let mut leader = Alone::serving_leader();
         leader.step(Input::LinkUp(STRANGER));
         leader.packet(STRANGER, first);
@@ -94,7 +81,7 @@ fn servers_that_are_no_voters_make_no_quorum() {
 fn an_acknowledgement_of_what_was_never_proposed_commits_nothing() {
     let mut leader = Alone::serving_leader();
     leader.propose(zxid(5, 1));
-    leader.packet(LEARNER, Packet::Ack(zxid(5, 2)));
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 2).into()));
     assert_eq!(leader.committed(), None);
     let found = zxid(5, 2);
     assert_eq!(leader.refusal(LEARNER), Some(&Violation::AckFromTheFuture { proposed: zxid(5, 1), found }));
@@ -117,7 +104,7 @@ fn another_ensembles_data_do_not_depose_a_leader() {
 
 #[test]
 fn a_leader_that_hears_nobody_leaves_before_its_followers_leave_it() {
-    let (mut leader, mut follower) = (Alone::serving_leader(), serving_follower());
+    let (mut leader, mut follower) = (Alone::serving_leader(), Alone::serving_follower());
     while leader.peer.status().serves {
         leader.wait();
     }
@@ -175,20 +162,30 @@ fn no_epoch_is_promised_that_leaves_none_to_follow() {
 
 #[test]
 fn proposals_come_without_gap_and_once_and_commits_in_their_order() {
-    let wrong: [&[Packet]; 5] = [
+    let wrong: [&[Packet]; 6] = [
         &[proposal(zxid(6, 2))],
         &[proposal(zxid(6, 1)), proposal(zxid(6, 1))],
         &[proposal(zxid(5, 4))],
-        &[Packet::Commit(zxid(6, 1))],
-        &[proposal(zxid(6, 1)), proposal(zxid(6, 2)), Packet::Commit(zxid(6, 2))],
+        &[Packet::Commit(zxid(6, 1).into())],
+        &[Packet::Commit(run(zxid(6, 1), zxid(6, 2)))],
+        &[proposal(zxid(6, 1)), proposal(zxid(6, 2)), Packet::Commit(zxid(6, 2).into())],
     ];
     for packets in wrong {
-        let mut follower = serving_follower();
+        let mut follower = Alone::serving_follower();
         packets.iter().for_each(|packet| follower.packet(LEADER, packet.clone()));
         assert!(follower.looks(), "{packets:?}");
         assert_eq!(follower.committed(), None, "{packets:?}");
         assert!(follower.works().is_empty(), "{packets:?}");
     }
+}
+
+#[test]
+fn of_commits_that_come_together_those_before_a_wrong_one_count() {
+    let mut follower = Alone::serving_follower();
+    follower.packet(LEADER, proposal(zxid(6, 1)));
+    follower.packet(LEADER, Packet::Commit(run(zxid(6, 1), zxid(6, 2))));
+    assert!(follower.looks());
+    assert_eq!(follower.committed(), Some(zxid(6, 1)));
 }
 
 #[test]

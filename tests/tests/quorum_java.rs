@@ -195,15 +195,15 @@ async fn a_java_leader_sends_us_its_votes_its_tree_and_its_txns() -> Result<()> 
     ensure!(last.data() == Some("data".repeat(199).as_bytes()));
 
     while !matches!(impostor.packet(link)?, Packet::NewLeader { .. }) {}
-    impostor.send(link, Packet::Ack(epoch.beginning()));
+    impostor.send(link, Packet::Ack(epoch.beginning().into()));
     while impostor.packet(link)? != Packet::UpToDate {}
-    impostor.send(link, Packet::Ack(epoch.beginning()));
+    impostor.send(link, Packet::Ack(epoch.beginning().into()));
     client.set("/0", "new", None).await?;
     let Packet::Proposal { zxid, record } = impostor.packet(link)? else { bail!("no PROPOSAL") };
     let txn = Txn::from_bytes(&record)?;
     ensure!(txn.header.zxid == zxid.0);
-    impostor.send(link, Packet::Ack(zxid));
-    ensure!(impostor.packet(link)? == Packet::Commit(zxid));
+    impostor.send(link, Packet::Ack(zxid.into()));
+    ensure!(impostor.packet(link)? == Packet::Commit(zxid.into()));
     impostor.rim.stop();
     Ok(())
 }
@@ -270,7 +270,7 @@ fn a_java_follower_takes_our_tree_and_our_log() -> Result<()> {
     impostor.order(LinkWork::SendSnapshot { link });
     impostor.order(LinkWork::SendLog { link, after: zxid, upto: last });
     impostor.send(link, Packet::NewLeader { epoch, config: None });
-    ensure!(impostor.packet(link)? == Packet::Ack(epoch.beginning()));
+    ensure!(impostor.packet(link)? == Packet::Ack(epoch.beginning().into()));
     impostor.send(link, Packet::UpToDate);
 
     ensemble.wait_until_serving(1)?;

@@ -2,7 +2,7 @@
 //! primary-backup systems"), each on one production peer of three, for which the test plays network and disk.
 
 use server::zab::{DiskDone, DiskWork, Epoch, Input, LinkId, Packet, Zxid};
-use tests::alone::{Alone, LEADER, LEARNER, record, zxid};
+use tests::alone::{Alone, LEADER, LEARNER, record, run, zxid};
 
 /// Phase 1, discovery.
 #[test]
@@ -70,7 +70,7 @@ fn a_leader_serves_once_a_quorum_has_its_history() {
     assert_eq!(leader.sent(), [Packet::Diff(zxid(4, 7)), new_leader]);
     assert!(!leader.peer.status().serves);
 
-    leader.packet(LEARNER, Packet::Ack(zxid(5, 0)));
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 0).into()));
     assert_eq!(leader.sent(), [Packet::UpToDate]);
     assert_eq!(leader.committed(), Some(zxid(4, 7)));
     assert!(leader.peer.status().serves);
@@ -89,7 +89,7 @@ fn a_learner_acknowledges_a_new_leader_once_the_history_is_on_disk_and_whose_it_
     assert_eq!(follower.sent(), []);
 
     follower.disk(DiskDone::CurrentEpoch(Epoch(6)));
-    assert_eq!(follower.sent(), [Packet::Ack(zxid(6, 0)), Packet::Ack(zxid(3, 6))]);
+    assert_eq!(follower.sent(), [Packet::Ack(zxid(6, 0).into()), Packet::Ack(zxid(3, 6).into())]);
 }
 
 /// Phase 2.
@@ -140,13 +140,13 @@ fn nobody_hears_of_a_commit_between_newleader_and_uptodate() {
         "{sent:?}"
     );
 
-    leader.packet(LEARNER, Packet::Ack(zxid(5, 1)));
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 1).into()));
     assert_eq!(leader.committed(), Some(zxid(5, 1)));
-    assert_eq!(leader.sent_to(LEARNER), [Packet::Commit(zxid(5, 1))]);
+    assert_eq!(leader.sent_to(LEARNER), [Packet::Commit(zxid(5, 1).into())]);
     assert_eq!(leader.sent_to(JOINING), []);
 
-    leader.packet(JOINING, Packet::Ack(zxid(5, 0)));
-    assert_eq!(leader.sent_to(JOINING), [Packet::UpToDate, Packet::Commit(zxid(5, 1))]);
+    leader.packet(JOINING, Packet::Ack(zxid(5, 0).into()));
+    assert_eq!(leader.sent_to(JOINING), [Packet::UpToDate, Packet::Commit(zxid(5, 1).into())]);
 }
 
 /// Phase 3, broadcast.
@@ -155,12 +155,12 @@ fn a_txn_is_committed_when_a_quorum_has_it_on_disk() {
     let mut leader = Alone::serving_leader();
     leader.propose(zxid(5, 1));
     assert_eq!(leader.sent(), [Packet::Proposal { zxid: zxid(5, 1), record: record() }]);
-    leader.packet(LEARNER, Packet::Ack(zxid(5, 1)));
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 1).into()));
     assert_eq!(leader.committed(), None, "only one of three has it");
 
     leader.disk(DiskDone::Persisted(zxid(5, 1)));
     assert_eq!(leader.committed(), Some(zxid(5, 1)));
-    assert_eq!(leader.sent(), [Packet::Commit(zxid(5, 1))]);
+    assert_eq!(leader.sent(), [Packet::Commit(zxid(5, 1).into())]);
 }
 
 /// Phase 3.
@@ -170,8 +170,28 @@ fn txns_are_committed_in_the_order_in_which_they_were_proposed() {
     leader.propose(zxid(5, 1));
     leader.propose(zxid(5, 2));
     leader.disk(DiskDone::Persisted(zxid(5, 2)));
-    leader.packet(LEARNER, Packet::Ack(zxid(5, 2)));
-    assert_eq!(leader.sent(), [Packet::Commit(zxid(5, 1)), Packet::Commit(zxid(5, 2))]);
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 2).into()));
+    assert_eq!(leader.sent(), [Packet::Commit(zxid(5, 1).into()), Packet::Commit(zxid(5, 2).into())]);
+}
+
+/// Phase 3, said at once: what is on disk after one sync is one thing to say, and so is what a quorum has after that.
+#[test]
+fn acks_and_commits_that_follow_each_other_go_together() {
+    let all = run(zxid(5, 1), zxid(5, 3));
+    let mut leader = Alone::serving_leader();
+    all.iter().for_each(|zxid| leader.propose(zxid));
+    leader.disk(DiskDone::Persisted(all.last()));
+    leader.packet(LEARNER, Packet::Ack(all));
+    assert_eq!(leader.committed(), Some(all.last()));
+    assert_eq!(leader.said(), [Packet::Commit(all)]);
+
+    let all = run(zxid(6, 1), zxid(6, 3));
+    let mut follower = Alone::serving_follower();
+    all.iter().for_each(|zxid| follower.packet(LEADER, Packet::Proposal { zxid, record: record() }));
+    follower.disk(DiskDone::Persisted(all.last()));
+    assert_eq!(follower.said(), [Packet::Ack(all)]);
+    follower.packet(LEADER, Packet::Commit(all));
+    assert_eq!(follower.committed(), Some(all.last()));
 }
 
 /// Phase 3.

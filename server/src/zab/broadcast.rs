@@ -10,12 +10,20 @@ use super::leader::{LeaderPhase, Leading, Learner, Stage};
 use super::learner::LearnerStage;
 use super::output::{DiskWork, LinkWork, Output, Recipients, Told};
 use super::packet::Packet;
-use super::{LinkId, Peer, Quorum, State, Violation, Zxid};
+use super::{LinkId, Peer, Quorum, Run, State, Violation, Zxid};
 use crate::config::ServerId;
 
 fn send_to_all(to: &Arc<[LinkId]>, packet: impl FnOnce() -> Packet, out: &mut Vec<Output>) {
     if !to.is_empty() {
         out.push(Output::Link(LinkWork::Send { to: Recipients::Many(Arc::clone(to)), packet: packet() }));
+    }
+}
+
+/// Says `packet` at once with what was to be sent last, if that went the same way and can be joined.
+fn join_last(out: &mut [Output], goes_along: impl FnOnce(&Recipients) -> bool, packet: &Packet) -> bool {
+    match out.last_mut() {
+        Some(Output::Link(LinkWork::Send { to, packet: last })) if goes_along(to) => last.join(packet),
+        _ => false,
     }
 }
 
@@ -138,7 +146,7 @@ impl Peer {
             leading.answer_syncs_before(zxid, out);
             match designated.filter(|_| zxid == committed) {
                 None => {
-                    leading.tell_committed(&Packet::Commit(zxid), out);
+                    leading.tell_committed(&Packet::Commit(zxid.into()), out);
                     send_to_all(&leading.observers, || Packet::Inform { zxid, record: record.clone() }, out);
                 }
                 Some(leader) => {
@@ -178,19 +186,19 @@ impl Peer {
     ) -> Result<(), Violation> {
         match packet {
             Packet::Proposal { zxid, record } => self.on_proposal(zxid, record, out),
-            Packet::Commit(zxid) => self.on_commit(zxid, out),
+            Packet::Commit(run) => self.on_commit(run, out),
             Packet::Inform { zxid, record } => {
                 self.on_proposal(zxid, record, out)?;
-                self.on_commit(zxid, out)
+                self.on_commit(zxid.into(), out)
             }
             Packet::CommitAndActivate { zxid, leader } => {
-                self.on_commit(zxid, out)?;
+                self.on_commit(zxid.into(), out)?;
                 self.activate_as_learner(zxid, leader, now, out);
                 Ok(())
             }
             Packet::InformAndActivate { zxid, leader, record } => {
                 self.on_proposal(zxid, record, out)?;
-                self.on_commit(zxid, out)?;
+                self.on_commit(zxid.into(), out)?;
                 self.activate_as_learner(zxid, leader, now, out);
                 Ok(())
             }
@@ -223,19 +231,26 @@ impl Peer {
         Ok(())
     }
 
-    fn on_commit(&mut self, zxid: Zxid, out: &mut Vec<Output>) -> Result<(), Violation> {
+    fn on_commit(&mut self, run: Run, out: &mut Vec<Output>) -> Result<(), Violation> {
         let State::Learning(learning) = &mut self.state else {
             return Ok(());
         };
-        if learning.is_within_tree(zxid) {
-            return Ok(());
+        let (mut committed, mut outcome) = (None, Ok(()));
+        for zxid in run.iter() {
+            if learning.is_within_tree(zxid) {
+                continue;
+            }
+            if learning.awaiting.pop_front_if(|next| *next == zxid).is_none() {
+                let expected = learning.awaiting.front().copied();
+                outcome = Err(Violation::CommitOutOfOrder { expected, found: zxid });
+                break;
+            }
+            committed = Some(zxid);
         }
-        if learning.awaiting.pop_front_if(|next| *next == zxid).is_none() {
-            let expected = learning.awaiting.front().copied();
-            return Err(Violation::CommitOutOfOrder { expected, found: zxid });
+        if let Some(committed) = committed {
+            self.commit_to(committed, out);
         }
-        self.commit_to(zxid, out);
-        Ok(())
+        outcome
     }
 
     pub(super) fn commit_to(&mut self, committed: Zxid, out: &mut Vec<Output>) {
@@ -258,8 +273,10 @@ impl Peer {
             return;
         }
         while let Some(zxid) = learning.to_ack.pop_front_if(|zxid| *zxid <= persisted) {
-            if !is_observer {
-                out.push(super::discovery::send(learning.link, Packet::Ack(zxid)));
+            let (link, ack) = (learning.link, Packet::Ack(zxid.into()));
+            let goes_along = |to: &Recipients| matches!(to, Recipients::One(one) if *one == link);
+            if !is_observer && !join_last(out, goes_along, &ack) {
+                out.push(super::discovery::send(link, ack));
             }
         }
     }
@@ -278,7 +295,10 @@ impl Leading {
 
     /// Tells followers of a commit; those that are not in step yet will be told.
     fn tell_committed(&mut self, commit: &Packet, out: &mut Vec<Output>) {
-        send_to_all(&self.followers_in_step, || commit.clone(), out);
+        let goes_along = |to: &Recipients| matches!(to, Recipients::Many(many) if Arc::ptr_eq(many, &self.followers_in_step));
+        if !join_last(out, goes_along, commit) {
+            send_to_all(&self.followers_in_step, || commit.clone(), out);
+        }
         if self.followers_in_step.len() < self.followers.len() {
             let is_waiting = |learner: &&mut Learner| !learner.is_observer && learner.stage == Stage::Sent;
             let waiting = self.learners.values_mut().filter(is_waiting);

@@ -51,7 +51,7 @@ pub use output::{DiskWork, LinkWork, Output, Recipients, Told};
 pub use packet::{Malformed as MalformedPacket, Packet, Receiver};
 pub use quorum::Quorum;
 pub use violation::Violation;
-pub use zxid::{Epoch, Zxid};
+pub use zxid::{Epoch, Run, Zxid};
 
 use crate::config::{Membership, Role, ServerId};
 use crate::storage::Epochs;

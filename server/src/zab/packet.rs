@@ -8,7 +8,7 @@ use jute::data::Id;
 use jute::quorum::{LearnerInfo, QuorumPacket};
 use jute::{Jute, PacketType};
 
-use super::{Epoch, Zxid};
+use super::{Epoch, Run, Zxid};
 use crate::config::ServerId;
 use crate::session::SessionId;
 
@@ -64,10 +64,11 @@ pub enum Packet {
         /// The record.
         record: Bytes,
     },
-    /// It is logged; with an epoch's beginning: NEWLEADER is.
-    Ack(Zxid),
-    /// A quorum has it.
-    Commit(Zxid),
+    /// It is logged; with an epoch's beginning: NEWLEADER is. Those that come one behind the other are said at once, and
+    /// are a packet each on the wire.
+    Ack(Run),
+    /// A quorum has it. Said at once likewise.
+    Commit(Run),
     /// COMMIT of a reconfiguration.
     CommitAndActivate {
         /// The txn's.
@@ -183,9 +184,36 @@ impl Packet {
         }
     }
 
-    /// The packet as it stands in the stream.
+    /// The packet as it stands in the stream, or the packets.
     pub fn encode(&self, out: &mut BytesMut) {
-        self.to_wire().encode(out);
+        let mut wire = self.to_wire();
+        wire.encode(out);
+        if let Self::Ack(run) | Self::Commit(run) = self {
+            for zxid in run.iter().skip(1) {
+                wire.zxid = zxid.0;
+                wire.encode(out);
+            }
+        }
+    }
+
+    /// Says `next` at once with this one, behind which it comes, if that can be.
+    #[must_use]
+    pub fn join(&mut self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Ack(run), Self::Ack(next)) | (Self::Commit(run), Self::Commit(next)) => run.join(*next),
+            _ => false,
+        }
+    }
+
+    /// Each packet on its own.
+    pub fn apart(self) -> impl Iterator<Item = Self> {
+        let (run, one): (_, fn(Run) -> Self) = match &self {
+            Self::Ack(run) => (Some(*run), Self::Ack),
+            Self::Commit(run) => (Some(*run), Self::Commit),
+            _ => (None, Self::Ack),
+        };
+        let single = run.is_none().then_some(self);
+        run.into_iter().flat_map(Run::iter).map(move |zxid| one(zxid.into())).chain(single)
     }
 
     /// Reads what was decoded from the stream.
@@ -224,8 +252,8 @@ impl Packet {
             }
             PacketType::UpToDate => Self::UpToDate,
             PacketType::Proposal => Self::Proposal { zxid, record: data },
-            PacketType::Ack => Self::Ack(zxid),
-            PacketType::Commit => Self::Commit(zxid),
+            PacketType::Ack => Self::Ack(zxid.into()),
+            PacketType::Commit => Self::Commit(zxid.into()),
             PacketType::CommitAndActivate => {
                 need(8)?;
                 Self::CommitAndActivate { zxid, leader: ServerId(data.get_i64()) }
@@ -261,6 +289,7 @@ impl Packet {
         })
     }
 
+    /// Of several, the first.
     fn to_wire(&self) -> QuorumPacket {
         let (kind, zxid, data) = match self {
             Self::LearnerInfo { is_observer, accepted, server, protocol, config_version } => {
@@ -285,8 +314,8 @@ impl Packet {
             }
             Self::UpToDate => (PacketType::UpToDate, Zxid(-1), None),
             Self::Proposal { zxid, record } => (PacketType::Proposal, *zxid, Some(record.clone())),
-            Self::Ack(zxid) => (PacketType::Ack, *zxid, None),
-            Self::Commit(zxid) => (PacketType::Commit, *zxid, None),
+            Self::Ack(run) => (PacketType::Ack, run.first(), None),
+            Self::Commit(run) => (PacketType::Commit, run.first(), None),
             Self::CommitAndActivate { zxid, leader } => {
                 (PacketType::CommitAndActivate, *zxid, Some(Bytes::copy_from_slice(&leader.0.to_be_bytes())))
             }

@@ -85,12 +85,13 @@ impl Peer {
                 self.on_ack_epoch(link, last, current, now, out);
                 Ok(())
             }
-            (Stage::Sent, Packet::Ack(zxid)) if zxid == epoch.beginning() => {
+            (Stage::Sent, Packet::Ack(run)) if run.first() == epoch.beginning() => {
                 self.on_ack_newleader(link, now, out);
                 Ok(())
             }
-            (Stage::Sent | Stage::InStep, Packet::Ack(zxid)) => {
-                let taken = self.on_ack(link, zxid, now, out);
+            // They come in the order of proposals: the last one speaks for all.
+            (Stage::Sent | Stage::InStep, Packet::Ack(run)) => {
+                let taken = self.on_ack(link, run.last(), now, out);
                 self.try_hand_over(now, out);
                 taken
             }

@@ -168,7 +168,7 @@ impl Peer {
         };
         for (zxid, record) in self.window.after(from_memory) {
             out.push(send(link, Packet::Proposal { zxid: *zxid, record: record.clone() }));
-            out.push(send(link, Packet::Commit(*zxid)));
+            out.push(send(link, Packet::Commit((*zxid).into())));
         }
         let State::Leading(leading) = &mut self.state else {
             return;
@@ -375,7 +375,7 @@ impl Peer {
             return;
         };
         learning.stage = LearnerStage::Noted;
-        out.push(send(learning.link, Packet::Ack(learning.epoch.beginning())));
+        out.push(send(learning.link, Packet::Ack(learning.epoch.beginning().into())));
         // Nobody waits for the acks of what was committed meanwhile.
         learning.to_ack.clone_from(&learning.awaiting);
         self.ack_persisted(out);
@@ -389,7 +389,7 @@ impl Peer {
         learning.stage = LearnerStage::Serving;
         learning.elected.vote.peer_epoch = learning.epoch;
         let (leader, epoch, baseline) = (learning.elected.vote.leader, learning.epoch, learning.baseline);
-        out.push(send(learning.link, Packet::Ack(epoch.beginning())));
+        out.push(send(learning.link, Packet::Ack(epoch.beginning().into())));
         if self.log.committed < baseline {
             self.commit_to(baseline, out);
         }

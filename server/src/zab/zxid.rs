@@ -81,6 +81,71 @@ impl Zxid {
     }
 }
 
+/// Zxids of one epoch that follow each other without a gap, one at least.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    first: Zxid,
+    last: Zxid,
+}
+
+impl Run {
+    /// Where it begins.
+    #[must_use]
+    pub const fn first(self) -> Zxid {
+        self.first
+    }
+
+    /// Where it ends.
+    #[must_use]
+    pub const fn last(self) -> Zxid {
+        self.last
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = Zxid> {
+        (self.first.0..=self.last.0).map(Zxid)
+    }
+
+    /// Goes on with `next`, if that follows. An epoch's beginning is no txn's: nothing follows it, nor does it follow
+    /// anything.
+    #[must_use]
+    pub fn join(&mut self, next: Self) -> bool {
+        let follows = self.last.counter() > 0 && next.first.counter() > 0 && next.first.0 - 1 == self.last.0;
+        if follows {
+            self.last = next.last;
+        }
+        follows
+    }
+}
+
+#[cfg(test)]
+impl Run {
+    /// `first` and so many `more`, as far as they can follow.
+    pub(crate) fn starting(first: Zxid, more: u8) -> Self {
+        let mut run = Self::from(first);
+        for _ in 0..more {
+            let _ = run.join(Zxid(run.last.0.wrapping_add(1)).into());
+        }
+        run
+    }
+}
+
+impl From<Zxid> for Run {
+    fn from(zxid: Zxid) -> Self {
+        Self { first: zxid, last: zxid }
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}..={}", self.first, self.last)
+        }
+    }
+}
+
 impl fmt::Display for Zxid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)
@@ -90,5 +155,33 @@ impl fmt::Display for Zxid {
 impl fmt::Debug for Zxid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_goes_on_with_the_next_txn_of_its_epoch_only() {
+        let zxid = |counter| Zxid::new(Epoch(5), counter);
+        let mut run = Run::from(zxid(1));
+        for next in
+            [zxid(0), zxid(1), zxid(3), Zxid::new(Epoch(6), 0), Zxid::new(Epoch(6), 2), Zxid(i64::MIN)]
+        {
+            assert!(!run.join(next.into()), "{next}");
+        }
+        let mut next = Run::from(zxid(2));
+        assert!(next.join(zxid(3).into()) && run.join(next));
+        assert_eq!((run.first(), run.last()), (zxid(1), zxid(3)));
+        assert_eq!(run.iter().collect::<Vec<_>>(), [1, 2, 3].map(zxid));
+    }
+
+    #[test]
+    fn nothing_follows_an_epochs_beginning_nor_the_last_zxid_there_is() {
+        assert!(!Run::from(Epoch(5).beginning()).join(Zxid::new(Epoch(5), 1).into()));
+        let last = Zxid::new(Epoch(5), u32::MAX);
+        assert!(!Run::from(last).join(Epoch(6).beginning().into()));
+        assert!(!Run::from(Zxid(i64::MAX)).join(Zxid(i64::MIN).into()));
     }
 }

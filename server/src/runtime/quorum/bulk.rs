@@ -48,7 +48,7 @@ pub(super) fn write_snapshot(mut snapshot: Box<dyn SnapshotSource>, out: &mut Ch
 pub(super) fn write_log(mut log: LogRange, out: &mut Chunks) -> Result<(), Broken> {
     while let Some(LogRecord { zxid, payload, .. }) = log.next_record()? {
         Packet::Proposal { zxid, record: payload }.encode(&mut out.waiting);
-        Packet::Commit(zxid).encode(&mut out.waiting);
+        Packet::Commit(zxid.into()).encode(&mut out.waiting);
         out.send_if_full()?;
     }
     Ok(())

@@ -117,7 +117,15 @@ impl Link {
     fn take_in(&self, decoder: &mut Decoder, buffer: &mut BytesMut, hub: &Hub) -> Result<Next, StreamFlaw> {
         let (link, before) = (self.id, buffer.len());
         let mut inputs = hub.scratch.take();
-        let next = decoder.decode(buffer, |packet| inputs.push(Input::Packet { link, packet }));
+        let next = decoder.decode(buffer, |packet| {
+            let is_joined = match inputs.last_mut() {
+                Some(Input::Packet { packet: last, .. }) => last.join(&packet),
+                _ => false,
+            };
+            if !is_joined {
+                inputs.push(Input::Packet { link, packet });
+            }
+        });
         hub.deliver(&mut inputs, before - buffer.len());
         hub.scratch.replace(inputs);
         next

@@ -101,13 +101,13 @@ mod tests {
         outbox.push_encoded(&wire).unwrap();
         let log = LogRange::open(&SimDisk::new(1), Path::new("/log"), Zxid(1), Zxid(9)).unwrap();
         outbox.push(Piece::Log(log));
-        outbox.push_packet(&Packet::Commit(Zxid(10))).unwrap();
+        outbox.push_packet(&Packet::Commit(Zxid(10).into())).unwrap();
         outbox.push_packet(&Packet::UpToDate).unwrap();
 
         assert_eq!(packets(&mut outbox), wire);
         assert!(matches!(outbox.next(), Some(Piece::Log(_))));
         let mut rest = BytesMut::new();
-        Packet::Commit(Zxid(10)).encode(&mut rest);
+        Packet::Commit(Zxid(10).into()).encode(&mut rest);
         Packet::UpToDate.encode(&mut rest);
         assert_eq!(packets(&mut outbox), rest);
         assert!(outbox.next().is_none());

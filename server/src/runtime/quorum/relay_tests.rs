@@ -92,8 +92,8 @@ fn an_observer_and_the_leader_hear_each_other_through_a_follower() {
     let mut got = vec![0; wire(&packets).len()];
     stream.read_exact(&mut got).unwrap();
     assert!(got == wire(&packets));
-    stream.write_all(&wire(&[Packet::Ack(Zxid(5))])).unwrap();
-    assert_eq!(pair.leader.next_packet(), Packet::Ack(Zxid(5)));
+    stream.write_all(&wire(&[Packet::Ack(Zxid(5).into())])).unwrap();
+    assert_eq!(pair.leader.next_packet(), Packet::Ack(Zxid(5).into()));
 
     drop(stream);
     pair.leader.expect_down(link);

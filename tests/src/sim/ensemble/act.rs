@@ -77,7 +77,7 @@ impl World {
                 for (zxid, value) in txns {
                     let record = record_of(value);
                     self.send(at, link, Packet::Proposal { zxid, record });
-                    self.send(at, link, Packet::Commit(zxid));
+                    self.send(at, link, Packet::Commit(zxid.into()));
                 }
             }
             LinkWork::SendSnapshot { link } => {
@@ -90,7 +90,7 @@ impl World {
                 let repeated = self.dice.random_range(0..4);
                 for (zxid, value) in &tree.0[tree.0.len().saturating_sub(repeated)..] {
                     self.send(at, link, Packet::Proposal { zxid: *zxid, record: record_of(*value) });
-                    self.send(at, link, Packet::Commit(*zxid));
+                    self.send(at, link, Packet::Commit((*zxid).into()));
                 }
             }
             LinkWork::Close { link, .. } => {
@@ -128,7 +128,15 @@ impl World {
             Packet::Snap(_) => self.stats.snaps += 1,
             _ => {}
         }
-        if let Some((key, end)) = self.network.find(at, link) {
+        let Some((key, end)) = self.network.find(at, link) else {
+            return;
+        };
+        let is_several =
+            matches!(&packet, Packet::Ack(run) | Packet::Commit(run) if run.first() != run.last());
+        // The other end may read them at once or one by one, and then the link may break in between.
+        if is_several && self.dice.random() {
+            packet.apart().for_each(|packet| self.post((key, 1 - end), Frame::Packet(packet)));
+        } else {
             self.post((key, 1 - end), Frame::Packet(packet));
         }
     }

@@ -65,9 +65,9 @@ impl Mutant {
     /// What the sender takes for an answer of the other end.
     pub(super) fn imagined_answer(self, sent: &Packet) -> Option<Packet> {
         match (self, sent) {
-            (Self::CommitWithoutQuorum, Packet::Proposal { zxid, .. }) => Some(Packet::Ack(*zxid)),
+            (Self::CommitWithoutQuorum, Packet::Proposal { zxid, .. }) => Some(Packet::Ack((*zxid).into())),
             (Self::ServeWithoutNewLeaderAcks, Packet::NewLeader { epoch, .. }) => {
-                Some(Packet::Ack(Zxid::new(*epoch, 0)))
+                Some(Packet::Ack(Zxid::new(*epoch, 0).into()))
             }
             _ => None,
         }

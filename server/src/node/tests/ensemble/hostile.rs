@@ -8,7 +8,7 @@ use super::World;
 use crate::config::ServerId;
 use crate::node::Event;
 use crate::session::SessionId;
-use crate::zab::{Epoch, Input, LinkId, Notification, Packet, PeerState, Vote, Zxid};
+use crate::zab::{Epoch, Input, LinkId, Notification, Packet, PeerState, Run, Vote, Zxid};
 
 /// Something that no honest server does.
 #[derive(Debug, Clone)]
@@ -30,6 +30,10 @@ fn zxid() -> impl Strategy<Value = Zxid> {
         (0_u32..4, 0_u32..4).prop_map(|(epoch, counter)| Zxid::new(Epoch(epoch), counter)),
         any::<i64>().prop_map(Zxid),
     ]
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    (zxid(), 0_u8..4).prop_map(|(first, more)| Run::starting(first, more))
 }
 
 fn epoch() -> impl Strategy<Value = Epoch> {
@@ -60,7 +64,7 @@ fn of_learner() -> impl Strategy<Value = Packet> {
     prop_oneof![
         2 => introduction(),
         3 => (zxid(), proptest::option::of(epoch())).prop_map(|(last, current)| Packet::AckEpoch { last, current }),
-        4 => zxid().prop_map(Packet::Ack),
+        4 => run().prop_map(Packet::Ack),
         2 => (zxid(), vec((session(), any::<i32>()), 0..3))
             .prop_map(|(zxid, touched)| Packet::Ping { zxid, touched: Some(touched) }),
         3 => (session(), any::<i32>(), prop_oneof![-11..20_i32, any::<i32>()], bytes()).prop_map(
@@ -83,7 +87,7 @@ fn of_leader() -> impl Strategy<Value = Packet> {
         Just(Packet::Sync),
         (zxid(), bytes()).prop_map(|(zxid, record)| Packet::Proposal { zxid, record }),
         (zxid(), bytes()).prop_map(|(zxid, record)| Packet::Inform { zxid, record }),
-        zxid().prop_map(Packet::Commit),
+        run().prop_map(Packet::Commit),
         (session(), any::<bool>()).prop_map(|(session, is_valid)| Packet::Revalidated { session, is_valid }),
         zxid().prop_map(|zxid| Packet::Ping { zxid, touched: None }),
     ]

@@ -363,7 +363,7 @@ impl World {
                 let log = self.servers[&from].disk.log.clone();
                 for (zxid, record) in log.into_iter().filter(|(zxid, _)| after < *zxid && *zxid <= upto) {
                     self.send_packet(from, link, Packet::Proposal { zxid, record });
-                    self.send_packet(from, link, Packet::Commit(zxid));
+                    self.send_packet(from, link, Packet::Commit(zxid.into()));
                 }
             }
             LinkWork::SendSnapshot { link } => {
