@@ -80,12 +80,17 @@ impl Shell {
 
     /// Sends one command, and gives what it printed.
     pub fn ask(&mut self, command: &str) -> Result<String> {
-        writeln!(self.input, "{command}")?;
+        self.say(command)?;
         self.finish_command()
     }
 
+    /// Whole lines only: `cli_mt` forgets the beginning of a line that it reads behind another one.
+    fn say(&mut self, line: &str) -> Result<()> {
+        Ok(self.input.write_all(format!("{line}\n").as_bytes())?)
+    }
+
     fn finish_command(&mut self) -> Result<String> {
-        writeln!(self.input, "{}", self.dialect.marker)?;
+        self.say(self.dialect.marker)?;
         let deadline = Instant::now() + ANSWER_LIMIT;
         loop {
             if let Some((at, end)) = find_line(&self.unread, self.dialect.answers) {
@@ -113,7 +118,7 @@ impl Shell {
 
     /// Ends the program as a user does, and gives its last words.
     fn quit(&mut self) -> Result<String> {
-        writeln!(self.input, "{}", self.dialect.quit)?;
+        self.say(self.dialect.quit)?;
         let status = self.process.wait(ANSWER_LIMIT)?;
         let deadline = Instant::now() + ANSWER_LIMIT;
         while !matches!(self.try_receive(deadline), Err(RecvTimeoutError::Disconnected)) {
