@@ -387,7 +387,7 @@ impl Lone {
         match work {
             LinkWork::Dial { link, .. } => self.dialed = Some(link),
             LinkWork::Send { to: Recipients::One(link), packet } => {
-                self.sent.extend(packet.apart().map(|packet| (link, Said::Packet(packet))));
+                self.sent.extend(packet.apart().into_iter().map(|packet| (link, Said::Packet(packet))));
             }
             LinkWork::Send { to: Recipients::Many(links), packet } => {
                 for packet in packet.apart() {

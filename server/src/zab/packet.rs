@@ -206,14 +206,13 @@ impl Packet {
     }
 
     /// Each packet on its own.
-    pub fn apart(self) -> impl Iterator<Item = Self> {
-        let (run, one): (_, fn(Run) -> Self) = match &self {
-            Self::Ack(run) => (Some(*run), Self::Ack),
-            Self::Commit(run) => (Some(*run), Self::Commit),
-            _ => (None, Self::Ack),
-        };
-        let single = run.is_none().then_some(self);
-        run.into_iter().flat_map(Run::iter).map(move |zxid| one(zxid.into())).chain(single)
+    #[must_use]
+    pub fn apart(self) -> Vec<Self> {
+        match self {
+            Self::Ack(run) => run.iter().map(|zxid| Self::Ack(zxid.into())).collect(),
+            Self::Commit(run) => run.iter().map(|zxid| Self::Commit(zxid.into())).collect(),
+            single => vec![single],
+        }
     }
 
     /// Reads what was decoded from the stream.

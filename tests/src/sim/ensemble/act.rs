@@ -135,7 +135,9 @@ impl World {
             matches!(&packet, Packet::Ack(run) | Packet::Commit(run) if run.first() != run.last());
         // The other end may read them at once or one by one, and then the link may break in between.
         if is_several && self.dice.random() {
-            packet.apart().for_each(|packet| self.post((key, 1 - end), Frame::Packet(packet)));
+            for packet in packet.apart() {
+                self.post((key, 1 - end), Frame::Packet(packet));
+            }
         } else {
             self.post((key, 1 - end), Frame::Packet(packet));
         }
