@@ -56,9 +56,20 @@ impl Alone {
     /// Server `me` of three, with the epochs and the last txn that its disk remembers.
     #[must_use]
     pub fn new(me: i64, current: u32, accepted: u32, last: Zxid) -> Self {
+        Self::configured(me, current, accepted, last, |_| {})
+    }
+
+    /// The same, with other settings.
+    pub fn configured(
+        me: i64,
+        current: u32,
+        accepted: u32,
+        last: Zxid,
+        change: impl FnOnce(&mut PeerConfig),
+    ) -> Self {
         let member = Member { addresses: Vec::new(), role: Role::Participant, client: None };
         let members = (1..=3).map(|id| (ServerId(id), member.clone())).collect();
-        let config = PeerConfig {
+        let mut config = PeerConfig {
             me: ServerId(me),
             membership: Membership { members, ..Membership::default() },
             next: None,
@@ -73,6 +84,7 @@ impl Alone {
             window_txns_max: 500,
             epoch_txns_max: Zxid::COUNTER_MAX,
         };
+        change(&mut config);
         let promises = Epochs { current: Epoch(current), accepted: Epoch(accepted) };
         let peer = Peer::new(config, History { promises, last });
         let mut alone = Self { peer, me, now: Duration::ZERO, out: Vec::new() };

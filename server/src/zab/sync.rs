@@ -329,17 +329,18 @@ impl Peer {
         }
         self.disk_works += 1;
         learning.membership.clone_from(&view);
-        // From the acknowledgement on, the membership's quorum counts.
-        if learning.is_staged {
-            learning.stage = LearnerStage::Installing;
-            out.push(Output::Disk(DiskWork::Install));
+        let (stage, work) = if learning.is_staged {
+            (LearnerStage::Installing, DiskWork::Install)
         } else {
-            learning.stage = LearnerStage::Noting;
-            if let Some(view) = view {
-                self.expect(view, out);
-            }
-            out.push(Output::Disk(DiskWork::SaveCurrentEpoch(epoch)));
+            (LearnerStage::Noting, DiskWork::SaveCurrentEpoch(epoch))
+        };
+        learning.stage = stage;
+        // From the acknowledgement on, the membership's quorum counts. It is noted before the tree that brings it: a start
+        // which finds that one must know that its last reconfiguration may not be committed.
+        if let Some(view) = view {
+            self.expect(view, out);
         }
+        out.push(Output::Disk(work));
         Ok(())
     }
 
