@@ -164,11 +164,20 @@ impl Alone {
         alone
     }
 
-    /// A learner dials, and says who it is.
+    /// A follower dials, and says who it is.
     pub fn visited_by(&mut self, server: i64, link: LinkId, accepted: u32) {
+        self.visited_as(false, server, link, accepted);
+    }
+
+    /// An observer does.
+    pub fn visited_by_observer(&mut self, server: i64, link: LinkId, accepted: u32) {
+        self.visited_as(true, server, link, accepted);
+    }
+
+    fn visited_as(&mut self, is_observer: bool, server: i64, link: LinkId, accepted: u32) {
         self.step(Input::LinkUp(link));
         let (server, accepted) = (ServerId(server), Epoch(accepted));
-        let (is_observer, protocol, config_version) = (false, 0x10000, 0);
+        let (protocol, config_version) = (0x10000, 0);
         self.packet(link, Packet::LearnerInfo { is_observer, accepted, server, protocol, config_version });
     }
 

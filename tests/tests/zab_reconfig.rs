@@ -2,8 +2,11 @@
 //! reconfiguration of primary/backup clusters", Shraer et al.
 
 use server::config::{Member, Membership, PeerAddress, Role, ServerId};
-use server::zab::{DiskWork, Epoch, Input, Packet, PeerConfig, Zxid};
-use tests::alone::{Alone, LEADER, zxid};
+use server::zab::{DiskDone, DiskWork, Epoch, Input, LinkId, Packet, PeerConfig, Vote, Zxid};
+use tests::alone::{Alone, LEADER, LEARNER, zxid};
+
+/// Where a second learner dialed in.
+const OTHER: LinkId = LinkId::Learner(2);
 
 /// These vote.
 fn voters(ids: &[i64], version: Zxid) -> Membership {
@@ -42,4 +45,46 @@ fn a_membership_is_noted_before_the_tree_that_brings_it() {
     let works = follower.works();
     assert!(matches!(works[..], [DiskWork::SaveMembership { .. }, DiskWork::Install]), "{works:?}");
     assert_eq!(noted(works[0]), Some(zxid(5, 5).0));
+}
+
+/// Else nobody could lead where it is needed for the next membership's quorum: it will vote only once that is committed.
+#[test]
+fn an_observer_that_is_to_vote_counts_when_a_reign_begins() {
+    let mut leader = Alone::configured(3, 4, 4, zxid(4, 7), |config| {
+        reconfigurable(config);
+        config.next = Some(voters(&[3, 4], zxid(4, 7)));
+    });
+    leader.elect(3, 4, zxid(4, 7));
+    let vote = Vote { leader: ServerId(3), zxid: zxid(4, 7), peer_epoch: Epoch(4) };
+    leader.hear_vote(4, vote, leader.peer.status().round);
+    leader.visited_by(1, LEARNER, 4);
+    assert_eq!(leader.works().len(), 0, "no epoch without a quorum of both");
+
+    leader.visited_by_observer(4, OTHER, 6);
+    assert!(matches!(leader.works()[..], [DiskWork::SaveAcceptedEpoch(Epoch(7))]), "{:?}", leader.out);
+    leader.disk(DiskDone::AcceptedEpoch(Epoch(7)));
+    let promise = Packet::AckEpoch { last: zxid(4, 7), current: Some(Epoch(4)) };
+    leader.packet(LEARNER, promise.clone());
+    assert_eq!(leader.works().len(), 0, "nor a reign");
+
+    leader.packet(OTHER, promise);
+    leader.disk(DiskDone::CurrentEpoch(Epoch(7)));
+    leader.packet(LEARNER, Packet::Ack(zxid(7, 0).into()));
+    assert!(!leader.peer.status().serves);
+    leader.packet(OTHER, Packet::Ack(zxid(7, 0).into()));
+    assert_eq!(leader.committed(), Some(zxid(4, 7)));
+    assert_eq!(leader.peer.membership(), &voters(&[3, 4], zxid(4, 7)));
+}
+
+/// An observer with a vote in both, who has not heard of the first, comes back when it has: its promise does not bind it.
+#[test]
+fn an_observer_that_should_vote_already_does_not_count() {
+    let mut leader = Alone::configured(3, 4, 4, zxid(4, 7), |config| {
+        reconfigurable(config);
+        config.next = Some(voters(&[1, 3], zxid(4, 7)));
+    });
+    leader.elect(3, 4, zxid(4, 7));
+    leader.visited_by_observer(1, LEARNER, 4);
+    leader.visited_by(2, OTHER, 4);
+    assert_eq!(leader.works().len(), 0);
 }

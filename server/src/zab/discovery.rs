@@ -174,7 +174,7 @@ impl Peer {
         if leading.phase != LeaderPhase::Gathering {
             return;
         }
-        let followers = leading.learners.values().filter(|learner| !learner.is_observer);
+        let followers = leading.learners.values().filter(|learner| learner.may_count(&self.views));
         let here: Vec<_> = followers.map(|learner| (learner.server, learner.accepted)).collect();
         let servers = here.iter().map(|(server, _)| *server).chain([self.config.me]);
         if !self.views.is_quorum(servers) {
@@ -240,8 +240,8 @@ impl Peer {
         if leading.phase != LeaderPhase::Promised {
             return;
         }
-        let promised =
-            leading.learners.values().filter(|learner| !learner.is_observer && learner.has_promised());
+        let followers = leading.learners.values().filter(|learner| learner.may_count(&self.views));
+        let promised = followers.filter(|learner| learner.has_promised());
         let servers = promised.map(|learner| learner.server).chain([self.config.me]);
         if !self.views.is_quorum(servers) {
             return;

@@ -189,6 +189,12 @@ impl Learner {
         matches!(self.stage, Stage::Sent | Stage::InStep)
     }
 
+    /// Whether it may be one of the quorum with which a reign begins. Who observes so far, and is to vote, may: else nobody
+    /// could lead where it is needed for that. It keeps what it promises, and has on its disk what it acknowledges.
+    pub(super) fn may_count(&self, views: &Views) -> bool {
+        !self.is_observer || views.is_coming_voter(self.server)
+    }
+
     pub(super) fn has_promised(&self) -> bool {
         match self.stage {
             Stage::Greeted | Stage::Invited => false,

@@ -220,7 +220,7 @@ impl Peer {
             return;
         }
         let in_step = || leading.learners.iter().filter(|(_, learner)| learner.stage == Stage::InStep);
-        let followers = in_step().filter(|(_, learner)| !learner.is_observer);
+        let followers = in_step().filter(|(_, learner)| learner.may_count(&self.views));
         let servers = followers.map(|(_, learner)| learner.server).chain([self.config.me]);
         if !self.views.is_quorum(servers) {
             return;

@@ -73,6 +73,12 @@ impl Views {
         self.all().any(|view| view.quorum.is_voter(id))
     }
 
+    /// It has no vote yet, and is to have one.
+    pub(super) fn is_coming_voter(&self, id: ServerId) -> bool {
+        let of = |view: &View| view.quorum.is_voter(id);
+        self.next.as_ref().is_some_and(of) && !of(&self.current)
+    }
+
     /// May it be elected?
     pub(super) fn is_candidate(&self, id: ServerId) -> bool {
         self.all().any(|view| view.quorum.is_candidate(id))
