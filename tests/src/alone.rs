@@ -226,8 +226,16 @@ impl Alone {
     /// # Panics
     /// If it cannot.
     pub fn propose(&mut self, zxid: Zxid) {
+        self.propose_record(zxid, record());
+    }
+
+    /// Proposes this txn.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn propose_record(&mut self, zxid: Zxid, record: Bytes) {
         self.out.clear();
-        assert!(self.peer.propose(zxid, record(), self.now, &mut self.out));
+        assert!(self.peer.propose(zxid, record, self.now, &mut self.out));
     }
 
     /// The packets it sent, but for pings, each on its own.

@@ -1,6 +1,9 @@
 //! Reconfigurations that are interrupted, each on one production peer, for which the test plays network and disk. "Dynamic
 //! reconfiguration of primary/backup clusters", Shraer et al.
 
+use bytes::Bytes;
+use jute::txn::{SetDataTxn, Txn, TxnBody, TxnHeader};
+use jute::{Jute, Op};
 use server::config::{Member, Membership, PeerAddress, Role, ServerId};
 use server::zab::{DiskDone, DiskWork, Epoch, Input, LinkId, Packet, PeerConfig, Vote, Zxid};
 use tests::alone::{Alone, LEADER, LEARNER, zxid};
@@ -15,6 +18,15 @@ fn voters(ids: &[i64], version: Zxid) -> Membership {
         (ServerId(*id), Member { addresses: vec![address], role: Role::Participant, client: None })
     };
     Membership { members: ids.iter().map(member).collect(), version: version.0, ..Membership::default() }
+}
+
+/// The record of a txn that has them vote.
+fn reconfiguration(ids: &[i64], zxid: Zxid) -> Bytes {
+    let data = Some(voters(ids, zxid).to_text().into());
+    let txn_type = Op::Reconfig.code();
+    let header = TxnHeader { zxid: zxid.0, txn_type, ..TxnHeader::default() };
+    let body = TxnBody::Reconfig(SetDataTxn { path: "/zookeeper/config".into(), data, version: -1 });
+    Txn { header, body, digest: None }.to_bytes()
 }
 
 fn reconfigurable(config: &mut PeerConfig) {
@@ -87,4 +99,29 @@ fn an_observer_that_should_vote_already_does_not_count() {
     leader.visited_by_observer(1, LEARNER, 4);
     leader.visited_by(2, OTHER, 4);
     assert_eq!(leader.works().len(), 0);
+}
+
+/// Another ensemble's data were in it when it had a vote, and have long been removed.
+#[test]
+fn who_has_lost_its_vote_is_let_in_whatever_it_said_before() {
+    let mut leader = Alone::configured(3, 4, 4, zxid(4, 7), reconfigurable);
+    leader.elect(3, 4, zxid(4, 7));
+    leader.visited_by(1, LEARNER, 4);
+    leader.disk(DiskDone::AcceptedEpoch(Epoch(5)));
+    leader.packet(LEARNER, Packet::AckEpoch { last: zxid(4, 7), current: Some(Epoch(4)) });
+    leader.disk(DiskDone::CurrentEpoch(Epoch(5)));
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 0).into()));
+
+    leader.hear_vote(2, Vote { leader: ServerId(2), zxid: zxid(9, 1), peer_epoch: Epoch(9) }, 1);
+    leader.visited_by(2, OTHER, 9);
+    assert!(leader.refusal(OTHER).is_some(), "{:?}", leader.out);
+
+    leader.propose_record(zxid(5, 1), reconfiguration(&[1, 3], zxid(5, 1)));
+    leader.disk(DiskDone::Persisted(zxid(5, 1)));
+    leader.packet(LEARNER, Packet::Ack(zxid(5, 1).into()));
+    assert_eq!(leader.peer.membership(), &voters(&[1, 3], zxid(5, 1)));
+
+    leader.visited_by(2, OTHER, 4);
+    assert_eq!(leader.refusal(OTHER), None);
+    assert_eq!(leader.sent_to(OTHER), [Packet::LeaderInfo { epoch: Epoch(5), protocol: 0x10000 }]);
 }

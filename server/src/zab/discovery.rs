@@ -135,7 +135,9 @@ impl Peer {
                 out.push(close(link, Some(Violation::OwnId(server))));
                 continue;
             }
-            if let Some(foreign) = leading.foreign_history(server) {
+            if self.views.is_voter(server)
+                && let Some(foreign) = leading.foreign_history(server)
+            {
                 out.push(close(link, Some(foreign)));
                 continue;
             }
@@ -267,7 +269,8 @@ impl Peer {
 }
 
 impl Leading {
-    /// Another ensemble's data must not depose a leader that serves, and be elected instead.
+    /// Another ensemble's data must not depose a leader that serves, and be elected instead. Who has no vote cannot: what
+    /// it said when it had one may be long untrue, and is not said anew.
     ///
     /// A voter of this ensemble may have promised a newer epoch, but cannot have had a history in it: a quorum would
     /// have promised it too, and left this leader.
