@@ -59,6 +59,35 @@ fn a_membership_is_noted_before_the_tree_that_brings_it() {
     assert_eq!(noted(works[0]), Some(zxid(5, 5).0));
 }
 
+/// Also if the leader is lost while the disk is at work. Else this server, once it led, would bring in a membership that
+/// is no part of its history.
+#[test]
+fn what_a_history_proposed_is_void_once_another_is_installed() {
+    let mut follower = Alone::configured(1, 6, 8, zxid(6, 3), |config| {
+        reconfigurable(config);
+        config.next = Some(voters(&[1, 2, 3, 4], zxid(6, 3)));
+    });
+    follower.elect(2, 9, zxid(9, 9));
+    let vote = Vote { leader: ServerId(2), zxid: zxid(9, 9), peer_epoch: Epoch(9) };
+    follower.hear_vote(4, vote, follower.peer.status().round);
+    follower.step(Input::LinkUp(LEADER));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(8), protocol: 0x10000 });
+    follower.packet(LEADER, Packet::Snap(zxid(7, 2)));
+    follower.step(Input::SnapshotReceived { link: LEADER });
+    let config = Some(voters(&[1, 2, 3], zxid(4, 0)).to_text().into());
+    follower.packet(LEADER, Packet::NewLeader { epoch: Epoch(8), config });
+    assert!(matches!(follower.works()[..], [DiskWork::Install]), "{:?}", follower.out);
+    follower.step(Input::LinkDown(LEADER));
+    assert!(matches!(follower.works()[..], [DiskWork::Reload]), "{:?}", follower.out);
+    assert!(follower.peer.is_reconfiguring());
+
+    follower.disk(DiskDone::Installed(zxid(7, 2)));
+    let works = follower.works();
+    assert!(matches!(works[..], [DiskWork::SaveMembership { next: None, .. }]), "{works:?}");
+    follower.disk(DiskDone::Reloaded(zxid(7, 2)));
+    assert!(!follower.peer.is_reconfiguring());
+}
+
 /// Else nobody could lead where it is needed for the next membership's quorum: it will vote only once that is committed.
 #[test]
 fn an_observer_that_is_to_vote_counts_when_a_reign_begins() {

@@ -60,7 +60,7 @@ use election::{Elected, Election};
 use leader::Leading;
 use learner::Learning;
 use sync::Tail;
-use views::Views;
+use views::{View, Views};
 use window::Window;
 
 /// Learners that dialed and have not been let in yet. One more is turned away.
@@ -112,6 +112,8 @@ pub struct History {
 pub struct Peer {
     config: PeerConfig,
     views: Views,
+    /// Of a tree that is being installed: the membership that it brings, if that may not be committed.
+    installing: Option<View>,
     is_observer: bool,
     promises: Epochs,
     log: Log,
@@ -199,6 +201,7 @@ impl Peer {
         Self {
             config,
             views,
+            installing: None,
             is_observer,
             promises: history.promises,
             log: Log { logged: last, persisted: last, committed: Zxid::ZERO },
@@ -429,7 +432,9 @@ impl Peer {
     /// become another.
     fn on_late_disk(&mut self, done: DiskDone, now: Duration, out: &mut Vec<Output>) {
         match done {
-            DiskDone::Truncated(zxid) | DiskDone::Reloaded(zxid) | DiskDone::Installed(zxid) => {
+            DiskDone::Truncated(zxid) | DiskDone::Reloaded(zxid) => self.restart_log(zxid, out),
+            DiskDone::Installed(zxid) => {
+                self.change_history(out);
                 self.restart_log(zxid, out);
             }
             DiskDone::TruncateRefused => self.on_truncate_refused(out),

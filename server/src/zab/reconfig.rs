@@ -72,6 +72,13 @@ impl Peer {
         }
     }
 
+    /// The disk has another history now: what the old one proposed is void, however that compares.
+    pub(super) fn change_history(&mut self, out: &mut Vec<Output>) {
+        let current = self.views.current.version();
+        self.views.next = self.installing.take().filter(|view| view.version() > current);
+        self.save_views(out);
+    }
+
     /// `view` is committed.
     pub(super) fn adopt(&mut self, view: View, out: &mut Vec<Output>) {
         info!(version = format_args!("{:#x}", view.version()), "a new membership");

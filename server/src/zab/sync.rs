@@ -330,6 +330,7 @@ impl Peer {
         self.disk_works += 1;
         learning.membership.clone_from(&view);
         let (stage, work) = if learning.is_staged {
+            self.installing.clone_from(&view);
             (LearnerStage::Installing, DiskWork::Install)
         } else {
             (LearnerStage::Noting, DiskWork::SaveCurrentEpoch(epoch))
@@ -352,8 +353,7 @@ impl Peer {
         self.log = Log { logged: zxid, persisted: zxid, committed: zxid };
         let (epoch, tail) = (learning.epoch, self.tail.clone());
         // Until the old log was void, what it proposed was to be reckoned with.
-        self.views.next.clone_from(&learning.membership);
-        self.save_views(out);
+        self.change_history(out);
         for (zxid, record) in tail {
             self.foresee(zxid, &record, out);
             self.log.logged = zxid;
