@@ -53,6 +53,7 @@ pub(super) struct Machine {
     pub(super) tree: Tree,
     /// Logged or on their way to the log, not committed.
     waiting: VecDeque<Txn>,
+    /// The newest that it was told is committed: also of a tree that it never got to store.
     committed: Zxid,
     /// The next txn's, of a leader.
     next: Zxid,
@@ -163,7 +164,7 @@ impl Machine {
             Told::Adopt(_) => {
                 self.waiting.clear();
                 self.tree = self.received.take().unwrap_or_default();
-                self.committed = self.tree.last();
+                self.committed = self.committed.max(self.tree.last());
             }
             Told::Committed(zxid) => self.commit(zxid, effects),
             Told::Requested { body, .. } => self.propose(value_of(&body), now, out, effects),
@@ -193,7 +194,7 @@ impl Machine {
         if self.swaps && tree.len() >= from + 2 {
             tree.swap(from, from + 1);
         }
-        self.committed = zxid;
+        self.committed = self.committed.max(zxid);
         if self.tree.last() < zxid && zxid.counter() != 0 {
             effects.push(Effect::Seen(Seen::Hole(zxid)));
         }
