@@ -100,6 +100,14 @@ impl Membership {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        Self::parse_asked(text, true)
+    }
+
+    /// The same, as an operator asks for it: without `multiAddress.enabled`, a server has one address.
+    ///
+    /// # Errors
+    /// See [`Membership::parse`].
+    pub(crate) fn parse_asked(text: &str, multi_address: bool) -> Result<Self, ConfigError> {
         let source = Source::new(text, Path::new("configuration"), &[])?;
         if let Some((key, _)) = source.entries().find(|(key, _)| !is_membership(key) && *key != "version") {
             return Err(source.error(key, "does not belong into a configuration"));
@@ -109,7 +117,7 @@ impl Membership {
             Some(hex) => i64::from_str_radix(hex, 16)
                 .map_err(|_| source.error("version", format!("{hex:?} is not a hexadecimal number")))?,
         };
-        let membership = Self { version, ..Self::read(&source, true)? };
+        let membership = Self { version, ..Self::read(&source, multi_address)? };
         membership.check_groups(&source)?;
         Ok(membership)
     }

@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub enforce_quota: bool,
     /// `reconfigEnabled`.
     pub reconfig: bool,
+    /// `multiAddress.enabled`: a server may join with several addresses.
+    pub multi_address: bool,
     /// `standaloneEnabled`: an ensemble must keep two voters.
     pub standalone: bool,
     /// `closeSessionTxn.enabled`: the end of a session lists the znodes that go with it.
@@ -82,6 +84,7 @@ impl Default for NodeConfig {
             read_only_after: None,
             enforce_quota: false,
             reconfig: false,
+            multi_address: false,
             standalone: true,
             list_closed_paths: true,
             audit: false,

@@ -246,6 +246,7 @@ fn node_config(config: &Config) -> NodeConfig {
         read_only_after: config.read_only_mode.then(|| config.tick.max(READ_ONLY_AFTER_MIN)),
         enforce_quota: znodes.enforce_quota,
         reconfig: config.ensemble.reconfig_enabled,
+        multi_address: config.ensemble.multi_address,
         standalone: config.ensemble.standalone_enabled,
         list_closed_paths: znodes.close_session_lists_ephemerals,
         audit: config.audit,

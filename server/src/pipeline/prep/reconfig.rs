@@ -24,13 +24,16 @@ impl Prep<'_> {
         if peer.is_reconfiguring() {
             return Err(ErrorCode::ReconfigInProgress);
         }
-        let current = peer.membership();
+        let (current, multi_address) = (peer.membership(), self.config.multi_address);
         if asked.cur_config_id != -1 && asked.cur_config_id != current.version {
             return Err(ErrorCode::BadVersion);
         }
         let members = match &asked.new_members {
-            Some(members) => whole(members, self.config.standalone)?,
-            None => changed(current, asked.joining_servers.as_deref(), asked.leaving_servers.as_deref())?,
+            Some(members) => whole(members, multi_address, self.config.standalone)?,
+            None => {
+                let (joining, leaving) = (asked.joining_servers.as_deref(), asked.leaving_servers.as_deref());
+                changed(current, joining, leaving, multi_address)?
+            }
         };
         let next = Membership { version: self.zxid, ..members };
         let voters_min = if self.config.standalone { 2 } else { 1 };
@@ -58,13 +61,13 @@ impl Prep<'_> {
 }
 
 /// All members anew, separated by commas or line ends.
-fn whole(members: &str, standalone: bool) -> Result<Membership, ErrorCode> {
+fn whole(members: &str, multi_address: bool, standalone: bool) -> Result<Membership, ErrorCode> {
     let text = members.replace(',', "\n");
     let ids = text.lines().filter_map(|line| line.trim_start().strip_prefix("server.")?.split_once('='));
     if ids.into_iter().any(|(id, _)| id.trim().parse::<i64>().is_err()) {
         return Err(ErrorCode::MarshallingError); // What Java answers where it stumbles.
     }
-    let membership = Membership::parse(&text).map_err(|_| ErrorCode::BadArguments)?;
+    let membership = Membership::parse_asked(&text, multi_address).map_err(|_| ErrorCode::BadArguments)?;
     let observers = membership.members.len() - membership.voters().count();
     match membership.voters().count() {
         0 if !standalone || observers > 0 => Err(ErrorCode::MarshallingError),
@@ -79,6 +82,7 @@ fn changed(
     current: &Membership,
     joining: Option<&str>,
     leaving: Option<&str>,
+    multi_address: bool,
 ) -> Result<Membership, ErrorCode> {
     if current.is_hierarchical() {
         return Err(ErrorCode::BadArguments);
@@ -89,7 +93,7 @@ fn changed(
         next.members.remove(&ServerId(id));
     }
     for joiner in list(joining) {
-        let (id, member) = joiner_of(joiner)?;
+        let (id, member) = joiner_of(joiner, multi_address)?;
         let others = next.members.iter().filter(|(other, _)| **other != id);
         if others.into_iter().any(|(_, other)| share_an_address(&member, other)) {
             return Err(ErrorCode::BadArguments);
@@ -104,12 +108,12 @@ fn list(of: Option<&str>) -> impl Iterator<Item = &str> {
 }
 
 /// `server.5=host:2888:3888;2181`, with all three ports.
-fn joiner_of(text: &str) -> Result<(ServerId, Member), ErrorCode> {
+fn joiner_of(text: &str, multi_address: bool) -> Result<(ServerId, Member), ErrorCode> {
     let (key, spec) = text.split_once('=').ok_or(ErrorCode::BadArguments)?;
     let id = key.trim().rsplit('.').next().unwrap_or_default();
     let id = id.parse().map_err(|_| ErrorCode::MarshallingError)?;
     let line = format!("server.{id}={spec}");
-    let mut parsed = Membership::parse(&line).map_err(|_| ErrorCode::BadArguments)?;
+    let mut parsed = Membership::parse_asked(&line, multi_address).map_err(|_| ErrorCode::BadArguments)?;
     match parsed.members.remove(&ServerId(id)) {
         Some(member) if member.client.is_some() => Ok((ServerId(id), member)),
         _ => Err(ErrorCode::BadArguments),
@@ -144,6 +148,19 @@ mod tests {
         Membership::parse(CURRENT).unwrap()
     }
 
+    /// Where a server has one address.
+    fn changed(
+        current: &Membership,
+        joining: Option<&str>,
+        leaving: Option<&str>,
+    ) -> Result<Membership, ErrorCode> {
+        super::changed(current, joining, leaving, false)
+    }
+
+    fn whole(members: &str, standalone: bool) -> Result<Membership, ErrorCode> {
+        super::whole(members, false, standalone)
+    }
+
     fn ids(membership: &Membership) -> Vec<i64> {
         membership.members.keys().map(|id| id.0).collect()
     }
@@ -171,6 +188,19 @@ mod tests {
         }
         let loopback = changed(&current(), Some("server.4=127.0.0.1:1:2;3,server.5=127.0.0.1:1:2;3"), None);
         assert_eq!(ids(&loopback.unwrap()), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn several_addresses_need_to_be_allowed() {
+        let joiner = "server.4=d:1:2|e:1:2;3";
+        assert_eq!(changed(&current(), Some(joiner), None), Err(ErrorCode::BadArguments));
+        assert_eq!(whole(joiner, false), Err(ErrorCode::BadArguments));
+        let joined = super::changed(&current(), Some(joiner), None, true).unwrap();
+        assert_eq!(joined.members[&ServerId(4)].addresses.len(), 2);
+        assert_eq!(
+            super::whole(joiner, true, false).unwrap().members,
+            [(ServerId(4), joined.members[&ServerId(4)].clone())].into()
+        );
     }
 
     #[test]
