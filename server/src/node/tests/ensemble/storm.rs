@@ -17,7 +17,7 @@ use crate::zab::Zxid;
 use jute::data::Acl;
 use jute::proto::ExistsRequest;
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 4000;
 const STEPS: usize = 400;
 const CALLERS: usize = 4;
 const TIMEOUT_MS: i32 = 10_000;

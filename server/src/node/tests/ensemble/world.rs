@@ -310,6 +310,10 @@ impl World {
                 server.disk.epochs.current = epoch;
                 DiskDone::CurrentEpoch(epoch)
             }
+            // A leader that never served may have sent more than is left of its history.
+            DiskWork::Truncate(zxid) if server.disk.stored.as_ref().is_some_and(|cut| cut.zxid > zxid) => {
+                DiskDone::TruncateRefused
+            }
             DiskWork::Truncate(zxid) => {
                 server.disk.log.retain(|(logged, _)| *logged <= zxid);
                 server.disk.synced = server.disk.log.len();
