@@ -184,10 +184,15 @@ impl Alone {
     /// Its learner has promised epoch 5, having been in step with epoch 4.
     #[must_use]
     pub fn promised_leader() -> Self {
-        let mut alone = Self::would_be_leader(4, zxid(4, 7), 4);
-        alone.disk(DiskDone::AcceptedEpoch(Epoch(5)));
-        alone.packet(LEARNER, Packet::AckEpoch { last: zxid(4, 7), current: Some(Epoch(4)) });
-        alone
+        Self::would_be_leader(4, zxid(4, 7), 4).promised()
+    }
+
+    /// What [`Alone::promised_leader`] is, of one that would lead.
+    #[must_use]
+    pub fn promised(mut self) -> Self {
+        self.disk(DiskDone::AcceptedEpoch(Epoch(5)));
+        self.packet(LEARNER, Packet::AckEpoch { last: zxid(4, 7), current: Some(Epoch(4)) });
+        self
     }
 
     /// The same, in step with its learner.
@@ -196,11 +201,19 @@ impl Alone {
     /// If it does not serve.
     #[must_use]
     pub fn serving_leader() -> Self {
-        let mut alone = Self::promised_leader();
-        alone.disk(DiskDone::CurrentEpoch(Epoch(5)));
-        alone.packet(LEARNER, Packet::Ack(zxid(5, 0).into()));
-        assert!(alone.peer.status().serves);
-        alone
+        Self::promised_leader().serving()
+    }
+
+    /// What [`Alone::serving_leader`] is, of one that was promised its epoch.
+    ///
+    /// # Panics
+    /// If it does not serve.
+    #[must_use]
+    pub fn serving(mut self) -> Self {
+        self.disk(DiskDone::CurrentEpoch(Epoch(5)));
+        self.packet(LEARNER, Packet::Ack(zxid(5, 0).into()));
+        assert!(self.peer.status().serves);
+        self
     }
 
     /// In step with a leader of epoch 6, whose history ends at 5:5.

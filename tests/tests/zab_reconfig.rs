@@ -34,6 +34,17 @@ fn reconfigurable(config: &mut PeerConfig) {
     config.membership = voters(&[1, 2, 3], zxid(4, 0));
 }
 
+/// The leader of `epoch` is reached, and sends all it has: a tree as of `last`, and its membership.
+fn send_tree(follower: &mut Alone, epoch: u32, last: Zxid, membership: &Membership) {
+    let epoch = Epoch(epoch);
+    follower.step(Input::LinkUp(LEADER));
+    follower.packet(LEADER, Packet::LeaderInfo { epoch, protocol: 0x10000 });
+    follower.packet(LEADER, Packet::Snap(last));
+    follower.step(Input::SnapshotReceived { link: LEADER });
+    let config = Some(membership.to_text().into());
+    follower.packet(LEADER, Packet::NewLeader { epoch, config });
+}
+
 /// What is noted of the membership that is to come.
 fn noted(work: &DiskWork) -> Option<i64> {
     match work {
@@ -48,12 +59,7 @@ fn noted(work: &DiskWork) -> Option<i64> {
 fn a_membership_is_noted_before_the_tree_that_brings_it() {
     let mut follower = Alone::configured(1, 5, 6, zxid(4, 7), reconfigurable);
     follower.elect(2, 9, zxid(9, 9));
-    follower.step(Input::LinkUp(LEADER));
-    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(6), protocol: 0x10000 });
-    follower.packet(LEADER, Packet::Snap(zxid(5, 5)));
-    follower.step(Input::SnapshotReceived { link: LEADER });
-    let config = Some(voters(&[2, 3, 4], zxid(5, 5)).to_text().into());
-    follower.packet(LEADER, Packet::NewLeader { epoch: Epoch(6), config });
+    send_tree(&mut follower, 6, zxid(5, 5), &voters(&[2, 3, 4], zxid(5, 5)));
     let works = follower.works();
     assert!(matches!(works[..], [DiskWork::SaveMembership { .. }, DiskWork::Install]), "{works:?}");
     assert_eq!(noted(works[0]), Some(zxid(5, 5).0));
@@ -70,12 +76,7 @@ fn what_a_history_proposed_is_void_once_another_is_installed() {
     follower.elect(2, 9, zxid(9, 9));
     let vote = Vote { leader: ServerId(2), zxid: zxid(9, 9), peer_epoch: Epoch(9) };
     follower.hear_vote(4, vote, follower.peer.status().round);
-    follower.step(Input::LinkUp(LEADER));
-    follower.packet(LEADER, Packet::LeaderInfo { epoch: Epoch(8), protocol: 0x10000 });
-    follower.packet(LEADER, Packet::Snap(zxid(7, 2)));
-    follower.step(Input::SnapshotReceived { link: LEADER });
-    let config = Some(voters(&[1, 2, 3], zxid(4, 0)).to_text().into());
-    follower.packet(LEADER, Packet::NewLeader { epoch: Epoch(8), config });
+    send_tree(&mut follower, 8, zxid(7, 2), &voters(&[1, 2, 3], zxid(4, 0)));
     assert!(matches!(follower.works()[..], [DiskWork::Install]), "{:?}", follower.out);
     follower.step(Input::LinkDown(LEADER));
     assert!(matches!(follower.works()[..], [DiskWork::Reload]), "{:?}", follower.out);
@@ -136,10 +137,7 @@ fn who_has_lost_its_vote_is_let_in_whatever_it_said_before() {
     let mut leader = Alone::configured(3, 4, 4, zxid(4, 7), reconfigurable);
     leader.elect(3, 4, zxid(4, 7));
     leader.visited_by(1, LEARNER, 4);
-    leader.disk(DiskDone::AcceptedEpoch(Epoch(5)));
-    leader.packet(LEARNER, Packet::AckEpoch { last: zxid(4, 7), current: Some(Epoch(4)) });
-    leader.disk(DiskDone::CurrentEpoch(Epoch(5)));
-    leader.packet(LEARNER, Packet::Ack(zxid(5, 0).into()));
+    let mut leader = leader.promised().serving();
 
     leader.hear_vote(2, Vote { leader: ServerId(2), zxid: zxid(9, 1), peer_epoch: Epoch(9) }, 1);
     leader.visited_by(2, OTHER, 9);
