@@ -38,8 +38,35 @@ stop() {
     wait "${pid[$1]}" 2>/dev/null || true
     pid[$1]=
 }
-trap 'for name in "${!pid[@]}"; do stop "$name"; done; rm -rf "$work"' EXIT
+# end STATUS: stops the servers, and leaves of a run that failed what they said.
+end() {
+    local name
+    for name in "${!pid[@]}"; do stop "$name"; done
+    if [ "$1" = 0 ]; then rm -rf "$work"; return; fi
+    find "$work" -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
+    echo "$0 failed; the servers' logs are in $work" >&2
+}
+trap 'end $?' EXIT
 trap 'exit 1' INT TERM
+
+# settle: waits until the servers rest, at most ten seconds. A Java server still writes its snapshots when its turn is
+# over, and would take up to a quarter of the processors from the next one.
+settle() {
+    local attempt before after
+    for attempt in $(seq 50); do
+        before=$(processor_ticks)
+        sleep 0.2
+        after=$(processor_ticks)
+        [ $((after - before)) -gt 1 ] || return 0
+    done
+}
+
+# processor_ticks: what the servers have had of the processors, in hundredths of a second.
+processor_ticks() {
+    local id
+    for id in "${pid[@]}"; do [ -z "$id" ] || cat "/proc/$id/stat"; done 2>/dev/null |
+        awk '{ sub(/.*\) /, ""); ticks += $12 + $13 } END { print ticks + 0 }'
+}
 
 # launch NAME [SNAPCOUNT]: starts a server on its data of last time.
 launch() {
@@ -95,6 +122,7 @@ cell() {
     declare -A seen=() rate=()
     for ((round = 0; round < rounds; round++)); do
         for name in java ours "$limit"; do
+            settle
             seen[$name]+="$(bench "$name" run --ops "$ops" --clients "$clients" --outstanding "$outstanding" \
                 --seconds "$seconds" --warmup 0.5 --no-setup | field per_second)"$'\n'
         done

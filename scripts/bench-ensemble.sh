@@ -94,6 +94,7 @@ ensemble_cell() {
     declare -A seen=() rate=()
     for ((round = 0; round < rounds; round++)); do
         for kind in java ours limit; do
+            settle
             seen[$kind]+="$(bench_ensemble "$kind" run --ops "$ops" --clients "$clients" --outstanding "$outstanding" \
                 --seconds "$seconds" --warmup 0.5 --no-setup | field per_second)"$'\n'
         done
