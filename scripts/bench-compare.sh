@@ -38,6 +38,7 @@ stop() {
     wait "${pid[$1]}" 2>/dev/null || true
     pid[$1]=
 }
+
 # end STATUS: stops the servers, and leaves of a run that failed what they said.
 end() {
     local name
@@ -116,14 +117,20 @@ verdict() {
     awk -v r="$1" -v b="$2" 'BEGIN { print (r >= b) ? b : b " **missed**" }'
 }
 
-# cell OPS CLIENTS OUTSTANDING LIMIT JAVA-BUDGET LIMIT-BUDGET: a row of the table of throughput.
+# table: the head of a table of throughput.
+table() {
+    echo "| requests/s | Java | ours | limit | ours : Java | ≥ | ours : limit | ≥ |"
+    echo "| --- | --- | --- | --- | --- | --- | --- | --- |"
+}
+
+# cell BENCH OPS CLIENTS OUTSTANDING LIMIT JAVA-BUDGET LIMIT-BUDGET: a row of it. BENCH is the function that measures.
 cell() {
-    local ops=$1 clients=$2 outstanding=$3 limit=$4 name round
+    local bench=$1 ops=$2 clients=$3 outstanding=$4 limit=$5 name round
     declare -A seen=() rate=()
     for ((round = 0; round < rounds; round++)); do
         for name in java ours "$limit"; do
             settle
-            seen[$name]+="$(bench "$name" run --ops "$ops" --clients "$clients" --outstanding "$outstanding" \
+            seen[$name]+="$("$bench" "$name" run --ops "$ops" --clients "$clients" --outstanding "$outstanding" \
                 --seconds "$seconds" --warmup 0.5 --no-setup | field per_second)"$'\n'
         done
     done
@@ -132,7 +139,7 @@ cell() {
     to_java=$(ratio "${rate[ours]}" "${rate[java]}")
     to_limit=$(ratio "${rate[ours]}" "${rate[$limit]}")
     echo "| $ops ${clients}×${outstanding} | ${rate[java]} | ${rate[ours]} | ${rate[$limit]} |" \
-        "$to_java | $(verdict "$to_java" "$5") | $to_limit | $(verdict "$to_limit" "$6") |"
+        "$to_java | $(verdict "$to_java" "$6") | $to_limit | $(verdict "$to_limit" "$7") |"
 }
 
 cells() {
@@ -144,19 +151,18 @@ cells() {
         bench "$name" run --ops set --clients 16 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
         bench "$name" run --ops get --clients 16 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
     done
-    echo "| requests/s | Java | ours | limit | ours : Java | ≥ | ours : limit | ≥ |"
-    echo "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    cell get 1 1 echo 1.7 0.90
-    cell get 16 1 echo 3.0 0.85
-    cell get 256 1 echo 2.5 0.85
-    cell get 16 64 echo 15 -
-    cell set 1 1 sync 1.6 0.70
-    cell set 16 1 sync 1.8 0.85
-    cell set 256 1 sync 2.0 0.70
-    cell set 16 64 sync 8 -
-    cell get=90,set=10 256 1 sync 2.4 0.85
-    cell get=90,set=10 16 64 sync 10 -
-    cell create 16 64 sync 10 -
+    table
+    cell bench get 1 1 echo 1.7 0.90
+    cell bench get 16 1 echo 3.0 0.85
+    cell bench get 256 1 echo 2.5 0.85
+    cell bench get 16 64 echo 15 -
+    cell bench set 1 1 sync 1.6 0.70
+    cell bench set 16 1 sync 1.8 0.85
+    cell bench set 256 1 sync 2.0 0.70
+    cell bench set 16 64 sync 8 -
+    cell bench get=90,set=10 256 1 sync 2.4 0.85
+    cell bench get=90,set=10 16 64 sync 10 -
+    cell bench create 16 64 sync 10 -
     for name in java ours echo sync; do stop "$name"; done
 }
 

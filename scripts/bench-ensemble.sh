@@ -88,24 +88,6 @@ with_mode() {
     return 1
 }
 
-# ensemble_cell OPS CLIENTS OUTSTANDING BUDGET
-ensemble_cell() {
-    local ops=$1 clients=$2 outstanding=$3 kind round to_java to_limit
-    declare -A seen=() rate=()
-    for ((round = 0; round < rounds; round++)); do
-        for kind in java ours limit; do
-            settle
-            seen[$kind]+="$(bench_ensemble "$kind" run --ops "$ops" --clients "$clients" --outstanding "$outstanding" \
-                --seconds "$seconds" --warmup 0.5 --no-setup | field per_second)"$'\n'
-        done
-    done
-    for kind in java ours limit; do rate[$kind]=$(printf '%s' "${seen[$kind]}" | median); done
-    to_java=$(ratio "${rate[ours]}" "${rate[java]}")
-    to_limit=$(ratio "${rate[ours]}" "${rate[limit]}")
-    echo "| $ops ${clients}×${outstanding} | ${rate[java]} | ${rate[ours]} | ${rate[limit]} | $to_java |" \
-        "$(verdict "$to_java" "$4") | $to_limit |"
-}
-
 ensemble_cells() {
     local kind
     start_ensemble limit
@@ -114,14 +96,13 @@ ensemble_cells() {
         bench_ensemble "$kind" run --ops set --clients 15 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
         bench_ensemble "$kind" run --ops get --clients 15 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
     done
-    echo "| requests/s | Java | ours | limit | ours : Java | ≥ | ours : limit |"
-    echo "| --- | --- | --- | --- | --- | --- | --- |"
-    ensemble_cell set 15 1 2.5
-    ensemble_cell set 255 1 4
-    ensemble_cell set 15 64 8
-    ensemble_cell get 15 64 12
-    ensemble_cell get=90,set=10 15 64 10
-    ensemble_cell create 15 64 12
+    table
+    cell bench_ensemble set 15 1 limit 2.5 -
+    cell bench_ensemble set 255 1 limit 4 -
+    cell bench_ensemble set 15 64 limit 8 -
+    cell bench_ensemble get 15 64 limit 12 -
+    cell bench_ensemble get=90,set=10 15 64 limit 10 -
+    cell bench_ensemble create 15 64 limit 12 -
     for kind in java ours limit; do stop_ensemble "$kind"; rm -rf "$work/$kind".*; done
 }
 
