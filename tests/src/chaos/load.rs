@@ -25,6 +25,8 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
     /// By `sync`. A leader that does not know yet that it was deposed answers one without asking its quorum, as Java's do.
+    /// Nor is there a fence where the client's own server is Java's and leads: it takes sync for a read (its
+    /// `CommitProcessor` has no `matchSyncs`), and may be later to apply a write than the follower that acknowledges it.
     Sync,
     /// By a write of the same session: it cannot succeed without a quorum.
     Write,
