@@ -48,7 +48,7 @@ end() {
     echo "$0 failed; the servers' logs are in $work" >&2
 }
 trap 'end $?' EXIT
-trap 'exit 1' INT TERM
+trap 'exit 1' HUP INT TERM
 
 # settle: waits until the servers rest, at most ten seconds. A Java server still writes its snapshots when its turn is
 # over, and would take up to a quarter of the processors from the next one.
