@@ -97,12 +97,12 @@ ensemble_cells() {
         bench_ensemble "$kind" run --ops get --clients 15 --outstanding 64 --seconds "$((rounds * 2))" >/dev/null
     done
     table
-    cell bench_ensemble set 15 1 limit 2.0 0.75
+    cell bench_ensemble set 15 1 limit 2.5 -
     cell bench_ensemble set 255 1 limit 2.0 0.70
     cell bench_ensemble set 15 64 limit 8 -
     cell bench_ensemble get 15 64 limit 12 -
     cell bench_ensemble get=90,set=10 15 64 limit 10 -
-    cell bench_ensemble create 15 64 limit 7.5 -
+    cell bench_ensemble create 15 64 limit 12 -
     for kind in java ours limit; do stop_ensemble "$kind"; rm -rf "$work/$kind".*; done
 }
 
