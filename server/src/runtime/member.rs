@@ -5,8 +5,8 @@
 //! 2. Each event is stepped. Records go to the log's batch; other work of the disk is done at once, and its outcome
 //!    stepped before the next event.
 //! 3. What goes to other servers is sent: they log a proposal while this server does.
-//! 4. What was logged is written, and the [`Syncer`] has it synced, unless it is at work still: then that waits for
-//!    what comes meanwhile.
+//! 4. The [`Syncer`] writes what was logged and has it synced, unless it is at work still: then that waits for what
+//!    comes meanwhile.
 //! 5. What is committed is applied, and clients hear of it.
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 //! | `node` | 1 | judges, logs and applies writes, a batch at a time; talks to the other servers of an ensemble | [`driver`], [`quorum`] |
 //! | `snapshots` | 1 | writes cuts of the tree to RocksDB, purges; in the [`background`], as RocksDB's own are | [`snapshots`] |
 //! | `listener` | 1 | accepts connections and deals them out to the shards | [`listener`], [`client_port`] |
-//! | `log` | 0 or 1 | waits for a member's disk | [`syncer`] |
+//! | `log` | 0 or 1 | writes a member's log, and waits for its disk | [`syncer`] |
 //! | `http` | 0 or 1 | the admin server, Prometheus | [`http`] |
 //!
 //! A shard runs a task a connection, one that reads its mailbox, one that reports sessions heard from, and one

@@ -1,5 +1,5 @@
-//! The thread that waits for a member's disk, while the node's hears other servers: an acknowledgement, or a commit,
-//! that came during a sync would else wait for its end, on every server that it passes.
+//! The thread that writes a member's log and waits for the disk, while the node's hears other servers: an
+//! acknowledgement, or a commit, that came meanwhile would else wait for the end, on every server that it passes.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::storage::{LogSync, Result};
+use crate::storage::{LogSync, Logged, Result};
 use crate::zab::Zxid;
 
 /// Gives that thread work, one sync at a time. Dropping it ends the thread.
@@ -35,7 +35,7 @@ pub(super) struct Synced {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) of: Synced,
-    pub(super) outcome: Result<()>,
+    pub(super) outcome: Result<Logged>,
     pub(super) took: Duration,
 }
 

@@ -48,4 +48,4 @@ pub use sim_disk::SimDisk;
 pub use snapshot::{MemoryStore, SnapshotHead, SnapshotStore};
 pub use snapshot_source::SnapshotSource;
 pub use snapshot_writer::SnapshotWriter;
-pub use txn_log::{LogOptions, LogRange, LogSync, TxnLog, TxnLogReader};
+pub use txn_log::{LogOptions, LogRange, LogSync, Logged, TxnLog, TxnLogReader};

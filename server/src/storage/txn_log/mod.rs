@@ -29,7 +29,7 @@ pub use range::LogRange;
 pub use reader::{LogEnd, TxnLogReader};
 pub use segment::{LogRecord, SegmentEnd, SegmentReader};
 pub use trace::trace;
-pub use writer::{FILE_BYTES_MAX, LogOptions, LogSync, TxnLog};
+pub use writer::{FILE_BYTES_MAX, LogOptions, LogSync, Logged, TxnLog};
 
 use super::disk::Disk;
 use super::error::{IoContext, Result};

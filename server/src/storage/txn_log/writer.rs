@@ -1,5 +1,7 @@
 //! Writing the log.
 
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,28 +87,65 @@ pub struct TxnLog {
     last: Option<Zxid>,
     /// Records that were appended since the last sync.
     batch: Vec<u8>,
+    /// Empty: its memory is used again.
+    spare_batch: Vec<u8>,
     short: bool,
     failed: bool,
     /// A [`LogSync`] is under way.
     syncing: bool,
 }
 
-/// A sync of the log that may be waited for on another thread, while records are appended.
+/// A batch to be written and synced, which may be done on another thread, while records are appended.
 #[derive(Debug)]
 #[must_use = "nothing is durable before it has run"]
 pub struct LogSync {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
+    batch: Vec<u8>,
+    place: Place,
+    /// What the page cache may forget.
+    forget: Option<Range<u64>>,
+}
+
+/// A batch that is on the disk; see [`TxnLog::end_sync`].
+#[derive(Debug)]
+pub struct Logged {
+    batch: Vec<u8>,
 }
 
 impl LogSync {
-    /// Waits until what was written is on the disk.
+    /// Writes the batch, and waits until it is on the disk.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn run(self) -> Result<()> {
-        self.file.sync().during("sync", &self.path)
+    pub fn run(self) -> Result<Logged> {
+        let Self { file, path, batch, place, forget } = self;
+        place.write(&*file, &batch).during("write", &path)?;
+        file.sync().during("sync", &path)?;
+        forget.into_iter().for_each(|range| file.forget(range));
+        Ok(Logged { batch })
     }
+}
+
+/// Where a batch goes.
+#[derive(Debug)]
+struct Place {
+    /// Zeros are written here first.
+    zeros: Option<Range<u64>>,
+    at: u64,
+}
+
+impl Place {
+    fn write(&self, file: &dyn DiskFile, batch: &[u8]) -> io::Result<()> {
+        write_zeros(file, self.zeros.as_ref())?;
+        file.write_at(self.at, batch)
+    }
+}
+
+fn write_zeros(file: &dyn DiskFile, range: Option<&Range<u64>>) -> io::Result<()> {
+    let Some(range) = range else { return Ok(()) };
+    let len = usize::try_from(range.end - range.start).expect("at most a step");
+    file.write_at(range.start, &ZEROS[..len])
 }
 
 /// A file that is written to. `HEADER_BYTES <= written <= zeroed <= reserved`, but for what a batch overtakes.
@@ -147,6 +186,7 @@ impl TxnLog {
             spare: None,
             last: end.last,
             batch: Vec::new(),
+            spare_batch: Vec::new(),
             short: false,
             failed: false,
             syncing: false,
@@ -199,7 +239,7 @@ impl TxnLog {
         Ok(())
     }
 
-    /// Writes the batch, and returns what has to [run](LogSync::run) before it is durable; its outcome is told to
+    /// Returns what has to [run](LogSync::run) before the batch is written and durable; its outcome is told to
     /// [`TxnLog::end_sync`]. Meanwhile records can be appended, but nothing else be done. `None`: the batch is durable
     /// already, since a file begins or ends with it, or as much so as without `forceSync`.
     ///
@@ -218,25 +258,25 @@ impl TxnLog {
             return Ok(None);
         };
         assert!(!self.failed && !self.syncing, "sync after a failed write, or during another one");
-        let outcome = segment.write(&self.batch);
-        self.failed = outcome.is_err();
-        outcome?;
-        let sync = LogSync { file: Arc::clone(&segment.file), path: segment.path.clone() };
-        self.empty_batch();
+        let forget = segment.forgettable(CACHED_BYTES);
+        let place = segment.place(self.batch.len());
+        let (file, path) = (Arc::clone(&segment.file), segment.path.clone());
+        let batch = std::mem::replace(&mut self.batch, std::mem::take(&mut self.spare_batch));
         self.syncing = true;
-        Ok(Some(sync))
+        Ok(Some(LogSync { file, path, batch, place, forget }))
     }
 
     /// What [`TxnLog::begin_sync`] wanted has run.
     ///
     /// # Errors
-    /// The outcome's: nothing of what was written may then be acknowledged, and the server must stop.
-    pub fn end_sync(&mut self, outcome: Result<()>) -> Result<()> {
+    /// The outcome's: nothing of what was to be written may then be acknowledged, and the server must stop.
+    pub fn end_sync(&mut self, outcome: Result<Logged>) -> Result<()> {
         self.syncing = false;
         self.failed |= outcome.is_err();
-        outcome?;
+        let Logged { batch } = outcome?;
+        self.spare_batch = emptied(batch);
         if let Some(segment) = &mut self.current {
-            segment.note_synced();
+            segment.unsynced = 0;
         }
         Ok(())
     }
@@ -440,14 +480,16 @@ impl TxnLog {
         if self.options.force_sync || segment.unsynced > UNSYNCED_BYTES_MAX {
             segment.sync(&*self.disk, &self.options.dir)?;
         }
-        self.empty_batch();
+        self.batch = emptied(std::mem::take(&mut self.batch));
         Ok(())
     }
+}
 
-    fn empty_batch(&mut self) {
-        self.batch.clear();
-        self.batch.shrink_to(BATCH_BYTES_KEPT);
-    }
+/// What is left of a batch's buffer for the next one.
+fn emptied(mut batch: Vec<u8>) -> Vec<u8> {
+    batch.clear();
+    batch.shrink_to(BATCH_BYTES_KEPT);
+    batch
 }
 
 impl Segment {
@@ -465,7 +507,8 @@ impl Segment {
         };
         segment.reserve(preallocate_bytes.max(HEADER_BYTES))?;
         segment.file.write_at(0, &header()).during("write", &segment.path)?;
-        segment.zero_ahead(HEADER_BYTES)?;
+        let zeros = segment.zeros_ahead(HEADER_BYTES);
+        write_zeros(&*segment.file, zeros.as_ref()).during("write", &segment.path)?;
         segment.file.sync().during("sync", &segment.path)?;
         Ok(segment)
     }
@@ -478,28 +521,28 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes zeros for the batches to come, if those before it have reached the last ones.
-    fn zero_ahead(&mut self, end: u64) -> Result<()> {
+    /// Where zeros are to be written for the batches to come, if those before it have reached the last ones.
+    fn zeros_ahead(&mut self, end: u64) -> Option<Range<u64>> {
         let from = self.zeroed.max(end);
         if end + ZERO_STEP_BYTES / 2 <= self.zeroed || from >= self.reserved {
-            return Ok(());
+            return None;
         }
-        let len = ZERO_STEP_BYTES.min(self.reserved - from);
-        let zeros = &ZEROS[..usize::try_from(len).expect("at most a step")];
-        self.file.write_at(from, zeros).during("write", &self.path)?;
-        self.zeroed = from + len;
-        Ok(())
+        self.zeroed = from + ZERO_STEP_BYTES.min(self.reserved - from);
+        Some(from..self.zeroed)
+    }
+
+    /// Makes way for a batch of so many bytes, which is to be written there.
+    fn place(&mut self, bytes: usize) -> Place {
+        let (at, end) = (self.written, self.written + bytes as u64);
+        let zeros = if bytes <= ZEROED_BATCH_BYTES_MAX { self.zeros_ahead(end) } else { None };
+        self.written = end;
+        self.unsynced += bytes as u64;
+        Place { zeros, at }
     }
 
     fn write(&mut self, batch: &[u8]) -> Result<()> {
-        let end = self.written + batch.len() as u64;
-        if batch.len() <= ZEROED_BATCH_BYTES_MAX {
-            self.zero_ahead(end)?;
-        }
-        self.file.write_at(self.written, batch).during("write", &self.path)?;
-        self.written = end;
-        self.unsynced += batch.len() as u64;
-        Ok(())
+        let place = self.place(batch.len());
+        place.write(&*self.file, batch).during("write", &self.path)
     }
 
     fn sync(&mut self, disk: &dyn Disk, dir: &Path) -> Result<()> {
@@ -519,13 +562,18 @@ impl Segment {
         self.forget(CACHED_BYTES);
     }
 
-    /// Lets the page cache forget all but the last `kept` bytes of what is synced.
+    /// Lets the page cache forget all but the last `kept` bytes of what is synced, which is all that is written.
     fn forget(&mut self, kept: u64) {
-        let end = self.written.saturating_sub(kept);
-        if end >= self.forgotten + FORGOTTEN_BYTES_MIN {
-            self.file.forget(self.forgotten..end);
-            self.forgotten = end;
+        if let Some(range) = self.forgettable(kept) {
+            self.file.forget(range);
         }
+    }
+
+    /// What [`Segment::forget`] lets it forget, noted as forgotten.
+    fn forgettable(&mut self, kept: u64) -> Option<Range<u64>> {
+        let end = self.written.saturating_sub(kept);
+        let is_enough = end >= self.forgotten + FORGOTTEN_BYTES_MIN;
+        is_enough.then(|| std::mem::replace(&mut self.forgotten, end)..end)
     }
 }
 
