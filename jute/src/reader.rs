@@ -86,6 +86,11 @@ impl<'a> Reader<'a> {
         self.frame.slice_ref(self.rest)
     }
 
+    /// What has not been read.
+    pub(crate) fn ahead(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Advances behind `bytes`, if they come next.
     pub(crate) fn skip(&mut self, bytes: &[u8]) -> bool {
         let rest = self.rest.strip_prefix(bytes);

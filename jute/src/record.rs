@@ -1,6 +1,8 @@
 //! Records: what a line of `zookeeper.jute` is in Rust, and the table from which encoding, decoding and
 //! size follow.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Ustring;
@@ -171,6 +173,23 @@ impl<T: Jute> Jute for Option<Vec<T>> {
     }
     fn encoded_len(&self) -> usize {
         4 + self.iter().flatten().map(Jute::encoded_len).sum::<usize>()
+    }
+}
+
+/// As `Option<Vec<_>>`, for what several share.
+impl<T: Jute> Jute for Option<Arc<[T]>> {
+    fn encode(&self, out: &mut BytesMut) {
+        let Some(items) = self else {
+            return out.put_i32(-1);
+        };
+        out.put_i32(length(items.len()));
+        items.iter().for_each(|item| item.encode(out));
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Option::<Vec<T>>::decode(input)?.map(Arc::from))
+    }
+    fn encoded_len(&self) -> usize {
+        4 + self.iter().flat_map(|items| items.iter()).map(Jute::encoded_len).sum::<usize>()
     }
 }
 

@@ -1,11 +1,13 @@
 //! Every record survives encoding, and no bytes make a decoder panic.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use jute::data::{Acl, AclList, ClientInfo, Id, Stat, StatPersisted};
 use jute::multi::{MultiOp, MultiRequest, MultiResponse, MultiResult};
 use jute::persistence::FileHeader;
 use jute::proto::*;
-use jute::quorum::{LearnerInfo, QuorumAuthPacket, QuorumPacket};
+use jute::quorum::{LastIdentities, LearnerInfo, QuorumAuthPacket, QuorumPacket};
 use jute::txn::*;
 use jute::{Jute, Op, Reader, Ustring};
 use proptest::collection::vec;
@@ -43,6 +45,12 @@ impl<T: Any + Clone + std::fmt::Debug + 'static> Any for Option<T> {
 impl<T: Any + Clone + std::fmt::Debug + 'static> Any for Vec<T> {
     fn any() -> BoxedStrategy<Self> {
         vec(T::any(), 0..4).boxed()
+    }
+}
+
+impl<T: Any + Clone + std::fmt::Debug + 'static> Any for Arc<[T]> {
+    fn any() -> BoxedStrategy<Self> {
+        Vec::any().prop_map(Self::from).boxed()
     }
 }
 
@@ -317,4 +325,31 @@ fn a_create_without_the_parents_cversion_is_an_old_one() {
     let body = TxnBody::decode(Op::Create.code(), &mut Reader::new(&old.to_bytes())).expect("decodes");
     let TxnBody::Create(txn) = body else { panic!("{body:?} is no create") };
     assert_eq!((txn.path, txn.ephemeral, txn.parent_cversion), (old.path, true, -1));
+}
+
+proptest! {
+    /// Whatever came before it, and wherever the stream ends.
+    #[test]
+    fn a_stream_of_quorum_packets_is_what_each_is_alone(
+        packets in vec((QuorumPacket::any(), 1..3_usize), 0..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let packets: Vec<_> = packets.iter().flat_map(|(packet, times)| vec![packet.clone(); *times]).collect();
+        let mut stream = BytesMut::new();
+        packets.iter().for_each(|packet| packet.encode(&mut stream));
+        let whole = stream.freeze();
+        let mut last = LastIdentities::default();
+        for end in [whole.len(), cut.index(whole.len() + 1)] {
+            let bytes = whole.slice(..end);
+            let (mut next, mut alone) = (Reader::new(&bytes), Reader::new(&bytes));
+            while alone.remaining() > 0 {
+                let expected = QuorumPacket::decode(&mut alone);
+                prop_assert_eq!(&QuorumPacket::decode_next(&mut next, &mut last), &expected);
+                if expected.is_err() {
+                    break;
+                }
+                prop_assert_eq!(next.remaining(), alone.remaining());
+            }
+        }
+    }
 }

@@ -274,7 +274,7 @@ impl Packet {
                 if identities.len() > IDENTITIES_MAX {
                     return Err(Malformed::Identities(identities.len()));
                 }
-                Self::Request { session, cxid, op, body: data, identities: identities.into() }
+                Self::Request { session, cxid, op, body: data, identities }
             }
             PacketType::Revalidate if receiver == Receiver::Leader => {
                 need(8 + 4)?;
@@ -343,7 +343,7 @@ impl Packet {
                 data.put_i32(*op);
                 data.put_slice(body);
                 let packet_type = PacketType::Request.code();
-                let authinfo = Some(identities.to_vec()).filter(|identities| !identities.is_empty());
+                let authinfo = Some(Arc::clone(identities)).filter(|identities| !identities.is_empty());
                 return QuorumPacket { packet_type, zxid: -1, data: Some(data.freeze()), authinfo };
             }
             Self::Revalidate { session, timeout_ms } => {

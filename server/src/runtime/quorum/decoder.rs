@@ -1,8 +1,8 @@
 //! Packets out of a stream that has no frames: where one ends shows only when it is read.
 
 use bytes::{Bytes, BytesMut};
-use jute::quorum::QuorumPacket;
-use jute::{DecodeError, Jute, PacketType, Reader};
+use jute::quorum::{LastIdentities, QuorumPacket};
+use jute::{DecodeError, PacketType, Reader};
 
 use crate::zab::{MalformedPacket, Packet, Receiver, Zxid};
 
@@ -47,13 +47,16 @@ pub struct Decoder {
     receiver: Receiver,
     data_bytes_max: usize,
     is_known: bool,
+    /// Of the clients whose requests come.
+    identities: LastIdentities,
 }
 
 impl Decoder {
     /// For the end that `receiver` is; no data may be longer than `data_bytes_max`.
     #[must_use]
     pub fn new(receiver: Receiver, data_bytes_max: usize) -> Self {
-        Self { receiver, data_bytes_max, is_known: receiver == Receiver::Learner }
+        let is_known = receiver == Receiver::Learner;
+        Self { receiver, data_bytes_max, is_known, identities: LastIdentities::default() }
     }
 
     /// Takes all packets that are complete from the front of `buffer`, up to a SNAP, and gives them to `found`. Their
@@ -80,10 +83,10 @@ impl Decoder {
         stop
     }
 
-    fn read(&self, block: &Bytes, mut found: impl FnMut(Packet)) -> Result<(), StreamFlaw> {
+    fn read(&mut self, block: &Bytes, mut found: impl FnMut(Packet)) -> Result<(), StreamFlaw> {
         let mut input = Reader::new(block);
         while input.remaining() > 0 {
-            let wire = QuorumPacket::decode(&mut input)?;
+            let wire = QuorumPacket::decode_next(&mut input, &mut self.identities)?;
             found(Packet::from_wire(wire, self.receiver)?);
         }
         Ok(())
