@@ -101,6 +101,18 @@ impl Caller {
         }
     }
 
+    /// Has the next read see all that is acknowledged.
+    async fn fence(&self, znode: &str) -> Result<(), Error> {
+        let syncs = || self.shared.settings.fence == Fence::Sync && !self.shared.is_at_javas(&self.client);
+        if syncs() {
+            self.client.sync(znode).await?;
+            if syncs() {
+                return Ok(()); // And it has not moved on meanwhile.
+            }
+        }
+        self.client.set(&self.fence, "", None).await.map(drop)
+    }
+
     async fn ask(&self, znode: &str, op: Op) -> Result<(Answer, Stat), Error> {
         let written = |stat: Stat| (Answer::Written(stat.version), stat);
         match op {
@@ -111,10 +123,7 @@ impl Caller {
             Op::Set(value, version) => self.client.set(znode, value.to_string(), version).await.map(written),
             Op::Get => self.client.get(znode).await.map(shown),
             Op::GetLatest => {
-                match self.shared.settings.fence {
-                    Fence::Sync => self.client.sync(znode).await?,
-                    Fence::Write => drop(self.client.set(&self.fence, "", None).await?),
-                }
+                self.fence(znode).await?;
                 self.client.get(znode).await.map(shown)
             }
         }

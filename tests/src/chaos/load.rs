@@ -24,9 +24,10 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 /// How a read is made to see all that was acknowledged before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
-    /// By `sync`. A leader that does not know yet that it was deposed answers one without asking its quorum, as Java's do.
-    /// Nor is there a fence where the client's own server is Java's and leads: it takes sync for a read (its
-    /// `CommitProcessor` has no `matchSyncs`), and may be later to apply a write than the follower that acknowledges it.
+    /// By `sync`, where the client's own server is ours. A leader that does not know yet that it was deposed answers one
+    /// without asking its quorum, as Java's do. Where it is Java's, as [`Fence::Write`]: a Java server that leads takes its
+    /// own client's sync for a read (its `CommitProcessor` has no `matchSyncs`), and may be later to apply a write than the
+    /// follower that acknowledges it.
     Sync,
     /// By a write of the same session: it cannot succeed without a quorum.
     Write,
@@ -66,6 +67,8 @@ impl Default for Settings {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) servers: String,
+    /// Those of them that are Java's.
+    javas: Vec<String>,
     /// Where the clients work: nobody was there before.
     pub(super) root: String,
     pub(super) settings: Settings,
@@ -87,6 +90,11 @@ struct Gaps {
 }
 
 impl Shared {
+    /// The client's server is one of Java's.
+    pub(super) fn is_at_javas(&self, client: &Client) -> bool {
+        client.server().is_some_and(|server| self.javas.contains(&server.to_string()))
+    }
+
     /// Another session's number.
     pub(super) fn next_session(&self) -> usize {
         self.sessions.fetch_add(1, Ordering::Relaxed)
@@ -143,8 +151,10 @@ impl Load {
     /// # Errors
     /// When it does not take their first writes.
     pub fn start(ensemble: &Ensemble, settings: Settings) -> Result<Self> {
+        let javas = ensemble.ids().into_iter().filter(|id| ensemble.place(*id).kind() == Kind::Java);
         let shared = Arc::new(Shared {
             servers: ensemble.servers(),
+            javas: javas.map(|id| ensemble.address(id).to_string()).collect(),
             root: format!("/chaos-{:016x}", rand::random::<u64>()),
             settings,
             history: Mutex::default(),
