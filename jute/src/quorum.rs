@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Ustring;
 use crate::data::Id;
 use crate::reader::{DecodeError, Reader};
 use crate::record::{Jute, record};
@@ -76,7 +75,8 @@ impl LastIdentities {
         let Some(identities) = Option::<Vec<Id>>::decode(input)? else {
             return Ok(None);
         };
-        let identities: Arc<[Id]> = identities.iter().map(detached).collect();
+        // In memory of their own: they are not to hold on to the frame.
+        let identities: Arc<[Id]> = identities.iter().map(|id| Id::new(&id.scheme, &id.id)).collect();
         let encoded = &ahead[..ahead.len() - input.remaining()];
         if encoded.len() <= KEPT_BYTES_MAX {
             self.encoded.clear();
@@ -85,10 +85,4 @@ impl LastIdentities {
         }
         Ok(Some(identities))
     }
-}
-
-/// The same in memory of its own, so that it does not hold on to the frame.
-fn detached(id: &Id) -> Id {
-    let own = |text: &Ustring| Ustring::from(text.to_string());
-    Id { scheme: own(&id.scheme), id: own(&id.id) }
 }

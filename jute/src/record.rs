@@ -138,10 +138,7 @@ impl Jute for Option<Ustring> {
 /// but for those whose field is an `Option<Vec<_>>`.
 impl<T: Jute> Jute for Vec<T> {
     fn encode(&self, out: &mut BytesMut) {
-        out.put_i32(length(self.len()));
-        for item in self {
-            item.encode(out);
-        }
+        encode_items(self, out);
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Option::<Self>::decode(input)?.unwrap_or_default())
@@ -176,14 +173,20 @@ impl<T: Jute> Jute for Option<Vec<T>> {
     }
 }
 
+fn encode_items<T: Jute>(items: &[T], out: &mut BytesMut) {
+    out.put_i32(length(items.len()));
+    for item in items {
+        item.encode(out);
+    }
+}
+
 /// As `Option<Vec<_>>`, for what several share.
 impl<T: Jute> Jute for Option<Arc<[T]>> {
     fn encode(&self, out: &mut BytesMut) {
-        let Some(items) = self else {
-            return out.put_i32(-1);
-        };
-        out.put_i32(length(items.len()));
-        items.iter().for_each(|item| item.encode(out));
+        match self {
+            Some(items) => encode_items(items, out),
+            None => out.put_i32(-1),
+        }
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Option::<Vec<T>>::decode(input)?.map(Arc::from))
