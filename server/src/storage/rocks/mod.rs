@@ -50,14 +50,21 @@ const VOIDS_LOG_KEY: &[u8] = b"voids_log";
 const FORMAT: u8 = 2;
 /// What is kept in memory between flushes.
 const RUN_BYTES: usize = 8 << 20;
-/// Flushed files that wait for a compaction, which writes all that is stored again, while very much comes; and while little
-/// does. The more there are, the more the next start has to merge.
-const L0_FILES_BUSY: i32 = 64;
-const L0_FILES_CALM: i32 = 4;
+/// How many flushed files wait for a compaction, which writes all that is stored again, and how many bytes of them, while
+/// very much comes; and while little does. The more there are, the more the next start has to merge.
+const L0_BUSY: L0Limit = L0Limit { files: 128, bytes: 128 * RUN_BYTES };
+const L0_CALM: L0Limit = L0Limit { files: 4, bytes: 256 << 20 };
 /// When so many wait, cuts wait for a compaction.
 const L0_FILES_MAX: u64 = 192;
 /// Background work leaves the disk to the log.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 64 << 20;
+
+/// See [`L0_BUSY`].
+#[derive(Debug, Clone, Copy)]
+struct L0Limit {
+    files: i32,
+    bytes: usize,
+}
 
 /// A database of snapshots, in the directory it was opened with: `db` in there, and copies set aside.
 pub struct RocksStore {
@@ -158,13 +165,14 @@ impl RocksStore {
     /// When the database has failed.
     pub fn put_off_compactions(&mut self, off: bool) -> Result<()> {
         if off != self.puts_off_compactions {
-            let files = if off { L0_FILES_BUSY } else { L0_FILES_CALM };
+            let limit = if off { L0_BUSY } else { L0_CALM };
             let db = self.db()?;
-            db.set_options_cf(
-                family(db, ZNODES),
-                &[("level0_file_num_compaction_trigger", &files.to_string())],
-            )
-            .map_err(self.failed())?;
+            let options = [
+                ("level0_file_num_compaction_trigger", &*limit.files.to_string()),
+                // The first level's size is as much as may wait in front of it, too.
+                ("max_bytes_for_level_base", &*limit.bytes.to_string()),
+            ];
+            db.set_options_cf(family(db, ZNODES), &options).map_err(self.failed())?;
             self.puts_off_compactions = off;
         }
         Ok(())
@@ -443,7 +451,8 @@ fn options() -> Options {
     options.set_paranoid_checks(true);
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::None);
-    options.set_level_zero_file_num_compaction_trigger(L0_FILES_BUSY);
+    options.set_level_zero_file_num_compaction_trigger(L0_BUSY.files);
+    options.set_max_bytes_for_level_base(L0_BUSY.bytes as u64);
     options.set_max_background_jobs(2);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 100_000, 10);
     options.set_bytes_per_sync(1 << 20);

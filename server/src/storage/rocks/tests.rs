@@ -209,15 +209,17 @@ fn damage_is_refused_with_the_way_out() {
     assert!(error.to_string().contains("move this directory away"), "{error}");
 }
 
+/// How many flushed files wait for a compaction.
+fn waiting(store: &RocksStore) -> u64 {
+    let db = store.db().unwrap();
+    let files = properties::num_files_at_level(0);
+    db.property_int_value_cf(family(db, ZNODES), &files).unwrap().unwrap()
+}
+
 #[test]
 fn compactions_that_were_put_off_are_made_up_for() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = RocksStore::open(dir.path()).unwrap();
-    let waiting = |store: &RocksStore| {
-        let db = store.db().unwrap();
-        let files = properties::num_files_at_level(0);
-        db.property_int_value_cf(family(db, ZNODES), &files).unwrap().unwrap()
-    };
     let flush = |store: &mut RocksStore, zxids: std::ops::Range<i64>| {
         for zxid in zxids {
             store.write(&cut(zxid, &[("/", Some("")), ("/a", Some(&zxid.to_string()))])).unwrap();
@@ -234,6 +236,19 @@ fn compactions_that_were_put_off_are_made_up_for() {
     flush(&mut store, 20..30);
     assert_eq!(waiting(&store), 10);
     assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "29")]));
+}
+
+#[test]
+fn few_files_wait_however_large_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    let large = "x".repeat(L0_CALM.bytes / 8);
+    for zxid in 0..10 {
+        store.write(&cut(zxid, &[("/", Some("")), ("/a", Some(&large))])).unwrap();
+        store.flush().unwrap();
+    }
+    store.db().unwrap().wait_for_compact(&WaitForCompactOptions::default()).unwrap();
+    assert_eq!(waiting(&store), 18, "two of each flush but the first, which went to the bottom");
 }
 
 #[test]
