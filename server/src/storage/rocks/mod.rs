@@ -52,7 +52,7 @@ const FORMAT: u8 = 2;
 const RUN_BYTES: usize = 8 << 20;
 /// How many flushed files wait for a compaction, which writes all that is stored again, and how many bytes of them, while
 /// very much comes; and while little does. The more there are, the more the next start has to merge.
-const L0_BUSY: L0Limit = L0Limit { files: 128, bytes: 128 * RUN_BYTES };
+const L0_BUSY: L0Limit = L0Limit { files: 64, bytes: 64 * RUN_BYTES };
 const L0_CALM: L0Limit = L0Limit { files: 4, bytes: 256 << 20 };
 /// When so many wait, cuts wait for a compaction.
 const L0_FILES_MAX: u64 = 192;
