@@ -213,12 +213,18 @@ impl RocksStore {
         Ok(())
     }
 
-    /// RocksDB itself takes in files however many there are.
-    fn wait_for_compactions(&self, db: &DB) -> Result<()> {
+    /// How many flushed files wait for a compaction.
+    fn files_waiting(&self, db: &DB) -> Result<u64> {
         let files = properties::num_files_at_level(0);
         let waiting = db.property_int_value_cf(family(db, ZNODES), &files).map_err(self.failed())?;
-        if waiting.is_some_and(|waiting| waiting >= L0_FILES_MAX) {
-            info!(files = waiting, "waiting for the snapshot database to be compacted");
+        Ok(waiting.unwrap_or(0))
+    }
+
+    /// RocksDB itself takes in files however many there are.
+    fn wait_for_compactions(&self, db: &DB) -> Result<()> {
+        let files = self.files_waiting(db)?;
+        if files >= L0_FILES_MAX {
+            info!(files, "waiting for the snapshot database to be compacted");
             db.wait_for_compact(&WaitForCompactOptions::default()).map_err(self.failed())?;
         }
         Ok(())

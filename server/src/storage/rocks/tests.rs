@@ -209,11 +209,8 @@ fn damage_is_refused_with_the_way_out() {
     assert!(error.to_string().contains("move this directory away"), "{error}");
 }
 
-/// How many flushed files wait for a compaction.
 fn waiting(store: &RocksStore) -> u64 {
-    let db = store.db().unwrap();
-    let files = properties::num_files_at_level(0);
-    db.property_int_value_cf(family(db, ZNODES), &files).unwrap().unwrap()
+    store.files_waiting(store.db().unwrap()).unwrap()
 }
 
 #[test]
