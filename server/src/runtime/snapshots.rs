@@ -20,7 +20,7 @@ use crate::zab::{DiskDone, Input, Trace, Zxid};
 
 /// When there is nothing to wait for but the next cut.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
-/// Flushes leave the disk to the log for so long at least, unless very much is to be flushed.
+/// Flushes leave the disk to the log for so long at least.
 const FLUSH_PAUSE: Duration = Duration::from_secs(1);
 /// After so long without a flush, little comes: compactions that were put off are made up for.
 const CALM_AFTER: Duration = Duration::from_secs(10);
@@ -92,8 +92,7 @@ impl Snapshots {
             if self.retry_due.is_some_and(|due| due <= now) {
                 self.advance();
             }
-            let may_flush = self.flush_allowed <= now || self.writer.is_full();
-            if self.writer.wants_flush() && !self.writer.has_failed() && may_flush {
+            if self.writer.wants_flush() && !self.writer.has_failed() && self.flush_allowed <= now {
                 self.set_compactions(now);
                 self.flush();
             } else if self.calm_due().is_some_and(|due| due <= now) {

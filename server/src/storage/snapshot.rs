@@ -27,9 +27,9 @@ pub struct SnapshotHead {
 /// Takes znodes to be stored.
 pub type ZnodeSink<'a> = dyn FnMut(&str, &ZnodeRecord) -> Result<()> + 'a;
 
-/// A place for snapshots. What [`SnapshotStore::write`] is given may be lost in a crash, but only whole cuts and
-/// the latest first; what was there at a [`SnapshotStore::flush`] or a later one is not. So the log must be kept
-/// from the last flush on, and nothing else needs a log here.
+/// A place for snapshots. What [`SnapshotStore::write`] is given is lost in a crash, but not when the disk fails;
+/// what was there at a [`SnapshotStore::flush`] is not lost at all. So the log must be kept from the last flush on, and
+/// nothing else needs a log here.
 pub trait SnapshotStore: fmt::Debug + Send {
     /// The zxid up to which the store is safe, whatever happens; `None` while it is empty.
     fn durable(&self) -> Option<Zxid>;
@@ -39,6 +39,9 @@ pub trait SnapshotStore: fmt::Debug + Send {
 
     /// What is safe besides znodes; `None` while the store is empty.
     fn head(&self) -> Option<SnapshotHead>;
+
+    /// How many changed znodes were written since the last flush.
+    fn unflushed(&self) -> usize;
 
     /// About how many znodes are stored: what to make room for before [`SnapshotStore::load`].
     fn znodes_estimate(&self) -> usize;
@@ -52,7 +55,7 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// Moves the stored tree on to the cut's zxid.
     ///
     /// # Errors
-    /// When the disk fails; then go on with [`SnapshotStore::reopen`].
+    /// When the disk fails; then go on with [`SnapshotStore::reopen`], and with the same cut.
     fn write(&mut self, cut: &Cut) -> Result<()>;
 
     /// Makes durable what was written; the zxid of it.
@@ -61,12 +64,14 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// When the disk fails; then go on with [`SnapshotStore::reopen`].
     fn flush(&mut self) -> Result<Option<Zxid>>;
 
-    /// Goes back to what the disk holds, after it failed: a whole number of the cuts that were written, up to the
-    /// zxid returned.
+    /// Goes on after the disk has failed, with all that was written.
     ///
     /// # Errors
     /// When the disk still fails; to be tried again.
-    fn reopen(&mut self) -> Result<Option<Zxid>>;
+    fn reopen(&mut self) -> Result<()>;
+
+    /// Lets go of what was written since the last flush: the stored tree is the one as of that.
+    fn forget_unflushed(&mut self);
 
     /// Stores a whole tree in place of what is there; `feed` gives it to the sink, in any order, the root as "" or
     /// "/". Durable when it returns; until then, a crash leaves the old tree.
@@ -133,6 +138,7 @@ pub trait SnapshotStore: fmt::Debug + Send {
 pub struct MemoryStore {
     current: Option<MemoryTree>,
     durable: Option<MemoryTree>,
+    unflushed: usize,
     kept: Vec<MemoryTree>,
     is_full: bool,
 }
@@ -148,7 +154,7 @@ struct MemoryTree {
 impl MemoryStore {
     /// Loses what was not flushed, as a crash of the machine does.
     pub fn crash(&mut self) {
-        self.current.clone_from(&self.durable);
+        self.forget_unflushed();
     }
 
     /// Whether its disk has room for anything more.
@@ -205,6 +211,10 @@ impl SnapshotStore for MemoryStore {
         self.durable.as_ref().map(|tree| tree.head.clone())
     }
 
+    fn unflushed(&self) -> usize {
+        self.unflushed
+    }
+
     fn znodes_estimate(&self) -> usize {
         self.current.as_ref().map_or(0, |tree| tree.znodes.len())
     }
@@ -234,18 +244,24 @@ impl SnapshotStore for MemoryStore {
             };
         }
         tree.head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions.clone() };
+        self.unflushed += cut.znodes.len();
         Ok(())
     }
 
     fn flush(&mut self) -> Result<Option<Zxid>> {
         self.check_room()?;
         self.durable.clone_from(&self.current);
+        self.unflushed = 0;
         Ok(self.durable())
     }
 
-    fn reopen(&mut self) -> Result<Option<Zxid>> {
+    fn reopen(&mut self) -> Result<()> {
+        self.check_room()
+    }
+
+    fn forget_unflushed(&mut self) {
         self.current.clone_from(&self.durable);
-        Ok(self.durable())
+        self.unflushed = 0;
     }
 
     fn replace(

@@ -1,8 +1,7 @@
 //! Cuts on their way into the snapshot store, also while its disk fails.
 //!
-//! A cut is kept until the store says that it is durable. When the store fails, such as on a full disk, it is
-//! opened again and given once more what it may have lost. So nothing is wrong in it at any time, and nothing
-//! missing but its end, which the log has.
+//! A cut is kept until the store has it. When the store fails, such as on a full disk, it is opened again and given
+//! the rest. So nothing is wrong in it at any time, and nothing missing but its end, which the log has.
 
 use std::collections::VecDeque;
 
@@ -13,17 +12,15 @@ use super::snapshot_source::SnapshotSource;
 use crate::tree::{Cut, Tree};
 use crate::zab::Zxid;
 
-/// So many changed znodes are worth a flush: few enough to be kept in memory until then.
+/// So many changed znodes are worth a flush.
 const UNFLUSHED_ZNODES_MAX: usize = 32 << 10;
 
-/// A store, and the cuts that are not durable in it.
+/// A store, and the cuts that it has not got.
 #[derive(Debug)]
 pub struct SnapshotWriter<S> {
     store: S,
     /// Oldest first.
-    kept: VecDeque<Cut>,
-    /// How many of `kept`, from the front, the store has.
-    written: usize,
+    waiting: VecDeque<Cut>,
     /// How many cuts were taken over and not told yet.
     untold: usize,
     has_failed: bool,
@@ -35,12 +32,12 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
     /// Carries on with `store` as it was recovered.
     #[must_use]
     pub fn new(store: S, txns_max: u64) -> Self {
-        Self { store, kept: VecDeque::new(), written: 0, untold: 0, has_failed: false, txns_max }
+        Self { store, waiting: VecDeque::new(), untold: 0, has_failed: false, txns_max }
     }
 
     /// Takes a cut, whose place is behind all that came before, for [`SnapshotWriter::advance`].
     pub fn add(&mut self, cut: Cut) {
-        self.kept.push_back(cut);
+        self.waiting.push_back(cut);
         self.untold += 1;
     }
 
@@ -49,7 +46,7 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
     /// # Errors
     /// When the disk fails. To be tried again, some time later.
     pub fn advance(&mut self) -> Result<usize> {
-        self.attempt(Self::write_kept)?;
+        self.attempt(Self::write_waiting)?;
         Ok(std::mem::take(&mut self.untold))
     }
 
@@ -59,10 +56,8 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
     /// When the disk fails. To be tried again, some time later.
     pub fn flush(&mut self) -> Result<Option<Zxid>> {
         self.attempt(|writer| {
-            writer.write_kept()?;
-            let durable = writer.store.flush()?;
-            writer.forget_kept();
-            Ok(durable)
+            writer.write_waiting()?;
+            writer.store.flush()
         })
     }
 
@@ -74,7 +69,7 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
         self.attempt(|writer| {
             writer.store.write(whole)?;
             writer.store.flush()?;
-            writer.forget_kept();
+            writer.waiting.clear();
             Ok(())
         })
     }
@@ -87,7 +82,7 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
         let outcome = write_tree(tree, &mut |head, feed| self.store.replace_history(head, feed));
         self.has_failed = outcome.is_err();
         outcome?;
-        self.forget_kept();
+        self.waiting.clear();
         Ok(())
     }
 
@@ -103,13 +98,14 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
     /// The last cut that came, stored or not; what is stored if none came.
     #[must_use]
     pub fn newest(&self) -> Option<Zxid> {
-        self.kept.back().map(|cut| cut.zxid).max(self.store.written())
+        self.waiting.back().map(|cut| cut.zxid).max(self.store.written())
     }
 
-    /// The store as it is, from which a tree is to be loaded anew. Cuts that it has not got are forgotten: what they
-    /// are about is in the log behind it, and will be in the new tree's next cut.
+    /// The store as of its last flush, from which a tree is to be loaded anew. Cuts that came later are forgotten: what
+    /// they are about is in the log behind it, and will be in the new tree's next cut.
     pub fn rebase(&mut self) -> &mut S {
-        self.kept.truncate(self.written);
+        self.waiting.clear();
+        self.store.forget_unflushed();
         &mut self.store
     }
 
@@ -119,25 +115,13 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
         self.has_failed
     }
 
-    /// So much would be lost without the log, or is kept in memory, that a flush is due.
+    /// So much would be lost without the log that a flush is due.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
-        let Some(newest) = self.kept.back() else { return false };
-        let durable = self.store.durable().unwrap_or_default();
-        let txns = newest.zxid.0.saturating_sub(durable.0);
+        let [written, durable] = [self.store.written(), self.store.durable()].map(Option::unwrap_or_default);
+        let txns = written.0.saturating_sub(durable.0);
         // An epoch's beginning looks like many txns, and is rare.
-        txns.unsigned_abs() >= self.txns_max || self.kept_znodes() >= UNFLUSHED_ZNODES_MAX
-    }
-
-    /// So much is kept that a flush should not wait. Without it the store would soon write as much of itself, but we
-    /// would not know what that was, and keep it.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.kept_znodes() >= 2 * UNFLUSHED_ZNODES_MAX
-    }
-
-    fn kept_znodes(&self) -> usize {
-        self.kept.iter().map(|cut| cut.znodes.len()).sum()
+        txns.unsigned_abs() >= self.txns_max || self.store.unflushed() >= UNFLUSHED_ZNODES_MAX
     }
 
     /// For what concerns neither cuts nor failures.
@@ -152,30 +136,17 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
     }
 
     fn attempt<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let outcome = if self.has_failed { self.go_back().and_then(|()| act(self)) } else { act(self) };
+        let outcome = if self.has_failed { self.store.reopen().and_then(|()| act(self)) } else { act(self) };
         self.has_failed = outcome.is_err();
         outcome
     }
 
-    fn go_back(&mut self) -> Result<()> {
-        let durable = self.store.reopen()?;
-        self.written = 0;
-        // Writing a cut once more changes nothing, and there may be two of one zxid.
-        self.kept.retain(|cut| durable.is_none_or(|durable| durable <= cut.zxid));
-        Ok(())
-    }
-
-    fn write_kept(&mut self) -> Result<()> {
-        while let Some(cut) = self.kept.get(self.written) {
+    fn write_waiting(&mut self) -> Result<()> {
+        while let Some(cut) = self.waiting.front() {
             self.store.write(cut)?;
-            self.written += 1;
+            self.waiting.pop_front();
         }
         Ok(())
-    }
-
-    fn forget_kept(&mut self) {
-        self.kept.clear();
-        self.written = 0;
     }
 }
 
@@ -194,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failing_store_has_lost_it_is_given_again() {
+    fn a_store_that_fails_is_given_the_rest_when_it_works_again() {
         let mut writer = SnapshotWriter::new(MemoryStore::default(), 100);
         writer.add(cut(1));
         assert_eq!(writer.flush().unwrap(), Some(Zxid(1)));
@@ -206,7 +177,7 @@ mod tests {
         writer.add(cut(3));
         writer.advance().unwrap_err();
         assert!(writer.has_failed());
-        assert_eq!(writer.store().written(), Some(Zxid(1)), "it was opened again");
+        assert_eq!(writer.store().written(), Some(Zxid(2)), "what it has, it keeps");
 
         writer.store().set_full(false);
         assert_eq!(writer.advance().unwrap(), 1);
@@ -218,27 +189,29 @@ mod tests {
     #[test]
     fn a_flush_is_due_after_so_many_txns() {
         let mut writer = SnapshotWriter::new(MemoryStore::default(), 100);
-        assert!(!writer.wants_flush());
-        writer.add(cut(99));
-        assert!(!writer.wants_flush());
-        writer.add(cut(100));
-        assert!(writer.wants_flush());
-        writer.flush().unwrap();
-        assert!(!writer.wants_flush());
-        writer.add(cut(199));
-        assert!(!writer.wants_flush());
+        let mut is_due_with = |zxid| {
+            writer.add(cut(zxid));
+            writer.advance().unwrap();
+            let is_due = writer.wants_flush();
+            if is_due {
+                writer.flush().unwrap();
+                assert!(!writer.wants_flush());
+            }
+            is_due
+        };
+        assert_eq!([99, 100, 199, 200].map(&mut is_due_with), [false, true, false, true]);
     }
 
     #[test]
-    fn a_flush_is_due_after_so_many_znodes_and_soon_cannot_wait() {
+    fn a_flush_is_due_after_so_many_znodes() {
         let mut writer = SnapshotWriter::new(MemoryStore::default(), 100);
         writer.add(cut_of(1, UNFLUSHED_ZNODES_MAX - 1));
+        writer.advance().unwrap();
         assert!(!writer.wants_flush());
         writer.add(cut(2));
-        assert!(writer.wants_flush() && !writer.is_full());
-        writer.add(cut_of(3, UNFLUSHED_ZNODES_MAX));
-        assert!(writer.is_full());
+        writer.advance().unwrap();
+        assert!(writer.wants_flush());
         writer.flush().unwrap();
-        assert!(!writer.wants_flush() && !writer.is_full());
+        assert!(!writer.wants_flush());
     }
 }

@@ -72,7 +72,7 @@ pub struct RocksStore {
     /// `None` while a whole tree takes the place of the old, and if it could not be opened again after a failure.
     db: Option<DB>,
     durable: Option<SnapshotHead>,
-    /// What was written since the last flush, and the head it comes to.
+    /// What was written since the last flush, and the head it comes to. They outlive a failure of the database.
     runs: Runs,
     unflushed: Option<SnapshotHead>,
     replaced_at: Option<Zxid>,
@@ -100,6 +100,7 @@ impl RocksStore {
     pub fn open(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).during("create", dir)?;
         settle_replacement(dir)?;
+        remove_dir(&runs_dir(dir))?;
         held::remove_leftovers(dir)?;
         if !dir.join("db").exists()
             && let Some((zxid, copy)) = copies(dir)?.pop()
@@ -144,8 +145,7 @@ impl RocksStore {
         let (head, replaced_at) = head.unzip();
         self.replaced_at = replaced_at.flatten();
         self.voids_log = db.get(VOIDS_LOG_KEY).map_err(self.failed())?.is_some();
-        self.runs = Runs::new(runs_dir(&self.dir), RUN_BYTES);
-        (self.durable, self.unflushed) = (head, None);
+        self.durable = head;
         self.puts_off_compactions = true;
         self.db = Some(db);
         Ok(())
@@ -209,6 +209,7 @@ impl RocksStore {
         put_away(&self.dir)?;
         let completed = complete_replacement(&self.dir).and_then(|()| self.open_as_it_is());
         completed.map_err(|error| Error::Halfway { path: self.dir.clone(), source: Box::new(error) })?;
+        self.forget_unflushed();
         info!(zxid = %head.zxid, "whole snapshot written");
         Ok(())
     }
@@ -242,6 +243,10 @@ impl SnapshotStore for RocksStore {
 
     fn head(&self) -> Option<SnapshotHead> {
         self.durable.clone()
+    }
+
+    fn unflushed(&self) -> usize {
+        self.runs.len()
     }
 
     /// Counts a znode once for each sorted file that it stands in.
@@ -284,12 +289,21 @@ impl SnapshotStore for RocksStore {
         Ok(self.durable())
     }
 
-    fn reopen(&mut self) -> Result<Option<Zxid>> {
+    fn reopen(&mut self) -> Result<()> {
         self.db = None;
         settle_replacement(&self.dir)?;
         self.open_as_it_is()?;
         info!(zxid = ?self.durable(), "the snapshot database was opened again");
-        Ok(self.durable())
+        // The flush may have been done, and the failure come behind.
+        if self.unflushed.as_ref().is_some_and(|head| self.durable() == Some(head.zxid)) {
+            self.forget_unflushed();
+        }
+        Ok(())
+    }
+
+    fn forget_unflushed(&mut self) {
+        self.runs.clear();
+        self.unflushed = None;
     }
 
     fn replace(
@@ -410,7 +424,7 @@ fn settle_replacement(dir: &Path) -> Result<()> {
         fs::rename(&new, &current).during("rename", &new)?;
         sync_dir(dir)?;
     }
-    for leftover in [old, new, dir.join("db.tmp"), runs_dir(dir)] {
+    for leftover in [old, new, dir.join("db.tmp")] {
         remove_dir(&leftover)?;
     }
     Ok(())

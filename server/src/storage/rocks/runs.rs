@@ -20,6 +20,8 @@ pub(super) struct Runs {
     /// Keys and values that are in no file yet, one behind the other.
     bytes: Vec<u8>,
     rows: Vec<Row>,
+    /// How many were added.
+    count: usize,
 }
 
 /// A key and its value in `bytes`. No znode's value is empty: what has none is deleted.
@@ -33,13 +35,25 @@ struct Row {
 impl Runs {
     /// Writes files of about so many bytes to `dir`, which is its own, and is there only while files are.
     pub(super) fn new(dir: PathBuf, bytes_max: usize) -> Self {
-        Self { dir, bytes_max, files: Vec::new(), bytes: Vec::new(), rows: Vec::new() }
+        Self { dir, bytes_max, files: Vec::new(), bytes: Vec::new(), rows: Vec::new(), count: 0 }
+    }
+
+    /// How many znodes were added since anything was moved.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Lets go of all that was added.
+    pub(super) fn clear(&mut self) {
+        // Files that stay are written over, and go with the next ones.
+        let _ = remove_dir(&self.dir);
+        *self = Self::new(std::mem::take(&mut self.dir), self.bytes_max);
     }
 
     /// Adds a znode, or `None` to delete it. What was added before about the same path is void.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails. What was added is still there.
     pub(super) fn add(&mut self, path: &str, record: Option<&ZnodeRecord>) -> Result<()> {
         let start = self.bytes.len();
         codec::encode_path(path, &mut self.bytes);
@@ -48,20 +62,22 @@ impl Runs {
             codec::encode_record(record, &mut self.bytes);
         }
         self.rows.push(Row { start, key_end, end: self.bytes.len() });
+        self.count += 1;
         if self.bytes.len() >= self.bytes_max { self.write_file(None) } else { Ok(()) }
     }
 
     /// Puts all that was added into `db`, with the head that goes with it: all or nothing, and durable on return.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails. What was added is still there, to be moved into the database once that is opened again.
     pub(super) fn move_into(&mut self, db: &DB, head: &[u8]) -> Result<()> {
         self.write_file(Some(head))?;
         let mut move_in = IngestExternalFileOptions::default();
         move_in.set_move_files(true);
-        let files = std::mem::take(&mut self.files);
-        db.ingest_external_file_cf_opts(family(db, ZNODES), &move_in, files)
+        db.ingest_external_file_cf_opts(family(db, ZNODES), &move_in, self.files.clone())
             .map_err(Error::database(&self.dir))?;
+        self.files.clear();
+        self.count = 0;
         remove_dir(&self.dir)
     }
 

@@ -133,25 +133,45 @@ fn a_whole_tree_that_cannot_be_built_leaves_the_old_one() {
 }
 
 #[test]
-fn after_a_failure_the_store_goes_on_with_what_is_durable() {
+fn after_a_failure_the_store_goes_on_with_all_that_it_was_given() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = RocksStore::open(dir.path()).unwrap();
     store.write(&cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
     store.flush().unwrap();
+    store.write(&cut(2, &[("/a", Some("2")), ("/b", Some("2"))])).unwrap();
     let (place, away) = (dir.path().join("db"), dir.path().join("away"));
     fs::rename(&place, &away).unwrap();
     fs::write(&place, "no directory").unwrap();
     store.reopen().unwrap_err();
-    store.write(&cut(2, &[("/a", Some("2"))])).unwrap_err();
-    store.flush().unwrap();
+    store.write(&cut(3, &[("/a", Some("3"))])).unwrap_err();
+    store.flush().unwrap_err();
     store.keep().unwrap_err();
 
     fs::remove_file(&place).unwrap();
     fs::rename(&away, &place).unwrap();
-    assert_eq!(store.reopen().unwrap(), Some(Zxid(1)));
-    store.write(&cut(2, &[("/a", Some("2"))])).unwrap();
+    store.reopen().unwrap();
+    assert_eq!((store.durable(), store.written()), (Some(Zxid(1)), Some(Zxid(2))));
+    store.write(&cut(3, &[("/a", Some("3"))])).unwrap();
     store.flush().unwrap();
-    assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "2")]));
+    assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "3"), ("/b", "2")]));
+}
+
+#[test]
+fn what_was_flushed_before_a_failure_is_not_flushed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    store.write(&cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
+    store.flush().unwrap();
+    // As if the database had failed when it had just taken it in.
+    store.write(&cut(1, &[("/a", Some("1"))])).unwrap();
+    store.reopen().unwrap();
+    assert_eq!(store.unflushed(), 0);
+    store.write(&cut(2, &[("/a", Some("2"))])).unwrap();
+    store.reopen().unwrap();
+    assert_eq!(store.unflushed(), 1);
+    store.forget_unflushed();
+    assert_eq!((store.flush().unwrap(), store.unflushed()), (Some(Zxid(1)), 0));
+    assert_eq!(content(&store).1, znodes(&[("/", ""), ("/a", "1")]));
 }
 
 #[test]
