@@ -34,7 +34,8 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// The zxid up to which the store is safe, whatever happens; `None` while it is empty.
     fn durable(&self) -> Option<Zxid>;
 
-    /// The zxid of the last cut that was written, safe or not; `None` while the store is empty.
+    /// The zxid that a flush makes safe: of the last cut that was written, unless parts of it are missing. `None` while
+    /// the store is empty.
     fn written(&self) -> Option<Zxid>;
 
     /// What is safe besides znodes; `None` while the store is empty.
@@ -52,13 +53,13 @@ pub trait SnapshotStore: fmt::Debug + Send {
     /// When what is stored cannot be read.
     fn load(&self, visit: &mut dyn FnMut(&str, ZnodeRecord)) -> Result<Option<SnapshotHead>>;
 
-    /// Moves the stored tree on to the cut's zxid.
+    /// Moves the stored tree on to the cut's zxid, once all parts of it are there.
     ///
     /// # Errors
     /// When the disk fails; then go on with [`SnapshotStore::reopen`], and with the same cut.
     fn write(&mut self, cut: &Cut) -> Result<()>;
 
-    /// Makes durable what was written; the zxid of it.
+    /// Makes durable what was written; the zxid of it. While parts are missing it does nothing.
     ///
     /// # Errors
     /// When the disk fails; then go on with [`SnapshotStore::reopen`].
@@ -139,6 +140,8 @@ pub struct MemoryStore {
     current: Option<MemoryTree>,
     durable: Option<MemoryTree>,
     unflushed: usize,
+    /// Parts of what `current` is to be are missing.
+    is_partial: bool,
     kept: Vec<MemoryTree>,
     is_full: bool,
 }
@@ -180,6 +183,7 @@ impl MemoryStore {
             Ok(())
         })?;
         let (head, replaced_at) = (head.clone(), Some(head.zxid));
+        self.is_partial = false;
         self.current = Some(MemoryTree { head, replaced_at, voids_log, znodes: Arc::new(znodes) });
         self.flush().map(drop)
     }
@@ -204,7 +208,8 @@ impl SnapshotStore for MemoryStore {
     }
 
     fn written(&self) -> Option<Zxid> {
-        self.current.as_ref().map(|tree| tree.head.zxid)
+        let tree = if self.is_partial { &self.durable } else { &self.current };
+        tree.as_ref().map(|tree| tree.head.zxid)
     }
 
     fn head(&self) -> Option<SnapshotHead> {
@@ -245,13 +250,16 @@ impl SnapshotStore for MemoryStore {
         }
         tree.head = SnapshotHead { zxid: cut.zxid, digest: cut.digest, sessions: cut.sessions.clone() };
         self.unflushed += cut.znodes.len();
+        self.is_partial = cut.partial;
         Ok(())
     }
 
     fn flush(&mut self) -> Result<Option<Zxid>> {
         self.check_room()?;
-        self.durable.clone_from(&self.current);
-        self.unflushed = 0;
+        if !self.is_partial {
+            self.durable.clone_from(&self.current);
+            self.unflushed = 0;
+        }
         Ok(self.durable())
     }
 
@@ -261,7 +269,7 @@ impl SnapshotStore for MemoryStore {
 
     fn forget_unflushed(&mut self) {
         self.current.clone_from(&self.durable);
-        self.unflushed = 0;
+        (self.unflushed, self.is_partial) = (0, false);
     }
 
     fn replace(
@@ -292,7 +300,8 @@ impl SnapshotStore for MemoryStore {
     }
 
     fn hold(&mut self) -> Result<Option<(Zxid, Box<dyn SnapshotSource>)>> {
-        let held = self.current.clone();
+        self.flush()?;
+        let held = self.durable.clone();
         Ok(held.map(|tree| (tree.head.zxid, Box::new(HeldTree(tree)) as Box<dyn SnapshotSource>)))
     }
 

@@ -95,10 +95,14 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
         self.store.hold()
     }
 
-    /// The last cut that came, stored or not; what is stored if none came.
+    /// What [`SnapshotWriter::hold`] would hold: the last cut that came, stored or not, unless parts of it are missing.
     #[must_use]
     pub fn newest(&self) -> Option<Zxid> {
-        self.waiting.back().map(|cut| cut.zxid).max(self.store.written())
+        match self.waiting.back() {
+            Some(cut) if cut.partial => self.store.durable(),
+            Some(cut) => Some(cut.zxid),
+            None => self.store.written(),
+        }
     }
 
     /// The store as of its last flush, from which a tree is to be loaded anew. Cuts that came later are forgotten: what
@@ -121,7 +125,7 @@ impl<S: SnapshotStore> SnapshotWriter<S> {
         let [written, durable] = [self.store.written(), self.store.durable()].map(Option::unwrap_or_default);
         let txns = written.0.saturating_sub(durable.0);
         // An epoch's beginning looks like many txns, and is rare.
-        txns.unsigned_abs() >= self.txns_max || self.store.unflushed() >= UNFLUSHED_ZNODES_MAX
+        txns.unsigned_abs() >= self.txns_max || (txns > 0 && self.store.unflushed() >= UNFLUSHED_ZNODES_MAX)
     }
 
     /// For what concerns neither cuts nor failures.
@@ -184,6 +188,23 @@ mod tests {
         assert!(!writer.has_failed());
         assert_eq!(writer.store().written(), Some(Zxid(3)));
         assert_eq!(writer.flush().unwrap(), Some(Zxid(3)));
+    }
+
+    #[test]
+    fn no_flush_is_due_and_nothing_is_to_be_had_while_parts_are_missing() {
+        let mut writer = SnapshotWriter::new(MemoryStore::default(), 100);
+        writer.add(cut(1));
+        writer.flush().unwrap();
+        writer.add(Cut { partial: true, ..cut_of(200, UNFLUSHED_ZNODES_MAX) });
+        assert_eq!(writer.newest(), Some(Zxid(1)));
+        writer.advance().unwrap();
+        assert!(!writer.wants_flush());
+        assert_eq!(writer.hold().unwrap().unwrap().0, Zxid(1));
+        writer.add(cut(300));
+        assert_eq!(writer.newest(), Some(Zxid(300)));
+        writer.advance().unwrap();
+        assert!(writer.wants_flush());
+        assert_eq!(writer.flush().unwrap(), Some(Zxid(300)));
     }
 
     #[test]

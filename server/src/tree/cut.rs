@@ -26,6 +26,8 @@ pub struct ZnodeRecord {
 
 /// All that changed between two zxids, as it is at the second: written atomically, it moves the snapshot
 /// store from the one to the other. Its cost is that of the change, not of the tree.
+///
+/// It may come in parts, each as of its own zxid. Once the last is there, all of them together are as of that one's.
 #[derive(Debug, Clone, Default)]
 pub struct Cut {
     /// The last txn it contains.
@@ -34,10 +36,12 @@ pub struct Cut {
     pub digest: u64,
     /// What became of each znode that is not as it was. A path stands here once.
     pub znodes: ChangedZnodes,
-    /// Every session there is, with its timeout in milliseconds.
+    /// Every session there is, with its timeout in milliseconds; none in a part that is not the last.
     pub sessions: Vec<(SessionId, i32)>,
     /// The store's old content is to be dropped first: this cut is a whole tree.
     pub whole: bool,
+    /// More parts follow. Without them, what is here is not to be stored.
+    pub partial: bool,
 }
 
 /// Changed and new znodes (`Some`), deleted ones (`None`), each with its full path ("/" is the root). There are many of
@@ -116,11 +120,22 @@ impl Tree {
 
     /// All that changed since the last cut, or since the tree was made or loaded.
     pub fn take_cut(&mut self) -> Cut {
-        let Dirty { changed, deleted } = std::mem::take(&mut self.dirty);
+        self.take_part(usize::MAX)
+    }
+
+    /// The same, or a part of it: at most so many znodes. What changes again is in a later part once more.
+    pub fn take_part(&mut self, znodes_max: usize) -> Cut {
+        let deleted = take_last(&mut self.dirty.deleted, znodes_max);
+        let changed = take_last(&mut self.dirty.changed, znodes_max - deleted.len());
+        let partial = self.dirty_count() > 0;
         let mut znodes = ChangedZnodes::with_capacity(changed.len() + deleted.len());
-        // What was created anew stands among the changed.
-        for path in deleted.iter().filter(|path| self.find_id(path).is_none()) {
-            znodes.push(path, None);
+        for path in &deleted {
+            match self.find_id(path) {
+                // Created anew, it stands among the changed, here or in a later part. If it is deleted before that one, the
+                // store has still something to delete.
+                Some(id) => self.nodes[id].set_stored(true),
+                None => znodes.push(path, None),
+            }
         }
         let mut path = Vec::new();
         for id in changed {
@@ -134,7 +149,7 @@ impl Tree {
                 znodes.push(path, Some(self.znode(id).record()));
             }
         }
-        self.cut_of(znodes, false)
+        self.cut_of(znodes, false, partial)
     }
 
     /// The whole tree, for a store that has nothing of it. The next [`Tree::take_cut`] goes on from here.
@@ -153,7 +168,7 @@ impl Tree {
         for id in ids {
             self.settle(id);
         }
-        self.cut_of(znodes, true)
+        self.cut_of(znodes, true, false)
     }
 
     /// Notes that the store has, or is about to have, what `id` now is.
@@ -163,7 +178,16 @@ impl Tree {
         node.set_stored(true);
     }
 
-    fn cut_of(&self, znodes: ChangedZnodes, whole: bool) -> Cut {
-        Cut { zxid: self.last_zxid, digest: self.digest, znodes, sessions: self.sessions().collect(), whole }
+    fn cut_of(&self, znodes: ChangedZnodes, whole: bool, partial: bool) -> Cut {
+        let sessions = if partial { Vec::new() } else { self.sessions().collect() };
+        Cut { zxid: self.last_zxid, digest: self.digest, znodes, sessions, whole, partial }
+    }
+}
+
+/// The last `count` of `from`, or all of it; then its memory goes, too.
+fn take_last<T>(from: &mut Vec<T>, count: usize) -> Vec<T> {
+    match from.len().checked_sub(count) {
+        None | Some(0) => std::mem::take(from),
+        Some(left) => from.split_off(left),
     }
 }

@@ -119,6 +119,21 @@ fn a_server_tells_its_own_configuration_whatever_its_tree_came_with() {
 }
 
 #[test]
+fn what_the_store_has_is_deleted_there_too_though_it_came_back_for_a_while() {
+    let mut bench = Bench::new();
+    bench.create("/a");
+    drop(bench.tree.take_cut());
+    bench.apply(delete("/a"));
+    bench.create("/a");
+    let part = bench.tree.take_part(1);
+    assert!(part.partial && part.sessions.is_empty() && part.znodes.is_empty());
+    bench.apply(delete("/a"));
+    let rest = bench.tree.take_part(10);
+    assert!(!rest.partial);
+    assert!(rest.znodes.iter().any(|(path, znode)| path == "/a" && znode.is_none()));
+}
+
+#[test]
 fn a_created_znode_is_found_and_its_parent_knows() {
     let mut bench = Bench::new();
     let Applied::Created { path, stat } = bench.create("/a") else { panic!("it is created") };

@@ -72,7 +72,8 @@ pub struct RocksStore {
     /// `None` while a whole tree takes the place of the old, and if it could not be opened again after a failure.
     db: Option<DB>,
     durable: Option<SnapshotHead>,
-    /// What was written since the last flush, and the head it comes to. They outlive a failure of the database.
+    /// What was written since the last flush, and the head it comes to, if no part of it is missing. They outlive a
+    /// failure of the database.
     runs: Runs,
     unflushed: Option<SnapshotHead>,
     replaced_at: Option<Zxid>,
@@ -275,7 +276,7 @@ impl SnapshotStore for RocksStore {
         }
         self.db()?;
         cut.znodes.iter().try_for_each(|(path, record)| self.runs.add(path, record))?;
-        self.unflushed = Some(head_of(cut));
+        self.unflushed = (!cut.partial).then(|| head_of(cut));
         Ok(())
     }
 

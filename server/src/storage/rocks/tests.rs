@@ -15,7 +15,7 @@ fn record(czxid: i64, data: &str) -> ZnodeRecord {
 
 fn cut(zxid: i64, znodes: &[(&str, Option<&str>)]) -> Cut {
     let znodes = znodes.iter().map(|(path, data)| (path, data.map(|data| record(zxid, data)))).collect();
-    Cut { zxid: Zxid(zxid), digest: 7, znodes, sessions: vec![(SessionId(zxid), 4000)], whole: false }
+    Cut { zxid: Zxid(zxid), digest: 7, znodes, sessions: vec![(SessionId(zxid), 4000)], ..Cut::default() }
 }
 
 fn content(store: &RocksStore) -> (Option<SnapshotHead>, Vec<(String, String)>) {
@@ -82,6 +82,30 @@ fn a_crash_leaves_the_tree_as_of_the_last_flush() {
     let (_dir, after) = crashed(&store);
     assert_eq!(after.durable(), Some(Zxid(1)));
     assert_eq!(content(&after).1, znodes(&[("/", ""), ("/a", "1")]));
+}
+
+#[test]
+fn parts_are_nothing_until_the_last_one_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    let part = |zxid, znodes: &[_]| Cut { partial: true, ..cut(zxid, znodes) };
+    store.write(&cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
+    store.flush().unwrap();
+    store.write(&cut(2, &[("/a", Some("2"))])).unwrap();
+    store.write(&part(3, &[("/b", Some("3"))])).unwrap();
+    assert_eq!((store.written(), store.flush().unwrap()), (Some(Zxid(1)), Some(Zxid(1))));
+    assert_eq!(store.hold().unwrap().unwrap().0, Zxid(1));
+    store.reopen().unwrap();
+    store.write(&part(4, &[("/a", None)])).unwrap();
+    store.keep().unwrap();
+    let (_dir, before) = crashed(&store);
+    assert_eq!(content(&before).1, znodes(&[("/", ""), ("/a", "1")]));
+
+    store.write(&cut(5, &[("/c", Some("5"))])).unwrap();
+    assert_eq!((store.written(), store.flush().unwrap()), (Some(Zxid(5)), Some(Zxid(5))));
+    assert_eq!(store.kept().unwrap(), [Zxid(1)]);
+    let (_dir, after) = crashed(&store);
+    assert_eq!(content(&after).1, znodes(&[("/", ""), ("/b", "3"), ("/c", "5")]));
 }
 
 #[test]

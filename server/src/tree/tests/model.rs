@@ -393,7 +393,13 @@ proptest! {
     }
 
     #[test]
-    fn cuts_add_up_to_the_tree(wishes in histories(), cut_every in 1..20_usize, whole_at in 0..80_usize) {
+    fn cuts_and_their_parts_add_up_to_the_tree(
+        wishes in histories(),
+        cut_every in 1..40_usize,
+        part_every in 1..6_usize,
+        part in 1..6_usize,
+        whole_at in 0..80_usize,
+    ) {
         let history = History::valid(&wishes);
         let mut tree = tree();
         let mut store = Store::default();
@@ -404,6 +410,14 @@ proptest! {
             } else if n % cut_every == 0 {
                 store.write(tree.take_cut());
                 prop_assert_eq!(tree.dirty_count(), 0);
+            } else if n % part_every == 0 {
+                let expected = part.min(tree.dirty_count());
+                let before = tree.dirty_count();
+                let cut = tree.take_part(part);
+                prop_assert_eq!(tree.dirty_count(), before - expected);
+                prop_assert_eq!(cut.partial, before > expected);
+                prop_assert!(cut.znodes.len() <= part);
+                store.write(cut);
             }
         }
         store.write(tree.take_cut());
