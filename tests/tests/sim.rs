@@ -28,6 +28,7 @@ fn crashes_lose_nothing_that_was_acknowledged() -> Result<()> {
         total.acknowledged > 0
             && total.replayed > 0
             && total.cuts > 0
+            && total.parts > 0
             && total.refused > 0
             && total.store_failures > 0,
         "the run exercised too little: {total:?}"

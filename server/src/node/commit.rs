@@ -102,8 +102,12 @@ impl Node {
             self.apply_member(tree, watches, out);
         }
         self.pending.settle(self.applied, self.applied == self.proposed);
-        if self.serves() {
-            self.cut_if_due(tree, out);
+        if self.serves()
+            && let Some(part) = self.cuts.next_part(tree.dirty_count())
+        {
+            let cut = tree.take_part(part);
+            self.counters.cuts += u64::from(!cut.partial);
+            out.push(Action::Snapshot(cut));
         }
     }
 
@@ -156,6 +160,7 @@ impl Node {
         self.outstanding.front().is_some_and(|next| next.after <= self.committed)
             || self.member.as_ref().is_some_and(|member| !member.due.is_empty())
             || self.must_apply()
+            || (self.cuts.is_ready() && self.serves())
     }
 
     /// In a large tree each lookup waits for memory. Here all that are to come wait together.
@@ -218,7 +223,7 @@ impl Node {
         }
         out.extend(fired.drain(..).map(Action::Deliver));
         self.applied = zxid;
-        self.txns_since_cut += 1;
+        self.cuts.note_applied();
         note_written(&txn.body, &mut self.written);
         self.compare_digests(txn, tree);
         applied
@@ -268,21 +273,5 @@ impl Node {
         let asked_here = origin.map(|origin| origin.connection);
         let silent = holder.filter(|holder| asked_here != Some(*holder));
         out.extend(silent.map(|connection| Action::Deliver(Delivery::Close { connection })));
-    }
-
-    /// Takes a cut early enough that it is cheap: the pause grows with what changed since the last.
-    fn cut_if_due(&mut self, tree: &mut Tree, out: &mut Vec<Action>) {
-        let policy = self.config.cuts;
-        let is_log_long = policy.log_bytes_max.is_some_and(|max| self.log_bytes_since_cut >= max);
-        let due =
-            self.txns_since_cut >= policy.txns_max || is_log_long || tree.dirty_count() >= policy.dirty_max;
-        if !due || self.cuts_unwritten >= policy.unwritten_max {
-            return;
-        }
-        self.txns_since_cut = 0;
-        self.log_bytes_since_cut = 0;
-        self.cuts_unwritten += 1;
-        self.counters.cuts += 1;
-        out.push(Action::Snapshot(tree.take_cut()));
     }
 }

@@ -45,17 +45,22 @@ pub struct NodeConfig {
     pub reaper: ReaperConfig,
 }
 
-/// When a cut is taken: whichever comes first.
+/// When a cut is taken: by txns, by bytes or by znodes, whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CutPolicy {
     /// `snapCount`: txns since the last.
     pub txns_max: u64,
     /// `snapSizeLimitInKb`: bytes of log since the last; `None` is no limit. Bounds the cut's memory.
     pub log_bytes_max: Option<u64>,
-    /// Znodes changed since the last. Bounds the pause: a cut's cost grows with them.
+    /// Znodes changed since the last. Bounds the pause: a cut's cost grows with them. When there are far more, because it
+    /// had to wait or was put off, it is taken in parts of about so many.
     pub dirty_max: usize,
-    /// Cuts handed out that are not written yet. When there are as many, the next one waits.
+    /// Cuts and parts handed out that are not written yet. When there are as many, the next one waits.
     pub unwritten_max: usize,
+    /// While so many txns come a second, a cut that is due by its znodes is put off,
+    pub busy_txns_per_second: u64,
+    /// until there are so many times as many txns or bytes as are enough for a cut at other times.
+    pub put_off_max: u64,
 }
 
 /// ZooKeeper's `znode.container.*` keys.
@@ -96,7 +101,14 @@ impl Default for NodeConfig {
 
 impl Default for CutPolicy {
     fn default() -> Self {
-        Self { txns_max: 100_000, log_bytes_max: Some(32 << 20), dirty_max: 8192, unwritten_max: 4 }
+        Self {
+            txns_max: 100_000,
+            log_bytes_max: Some(32 << 20),
+            dirty_max: 8192,
+            unwritten_max: 4,
+            busy_txns_per_second: 50_000,
+            put_off_max: 10,
+        }
     }
 }
 

@@ -376,7 +376,7 @@ impl Node {
         self.proposed = zxid;
         self.counters.txns += 1;
         self.counters.proposals_received += 1;
-        self.log_bytes_since_cut += framed_len(record);
+        self.cuts.note_logged(framed_len(record));
         let op = jute::Op::Error; // Who asked for what, their connections know.
         let work = Work::Txn { op, parts: Vec::new(), txn };
         self.outstanding.push_back(Outstanding { after: zxid, origin: None, work });
@@ -402,8 +402,7 @@ impl Node {
         self.proposed = zxid;
         self.committed = zxid;
         self.applied = zxid;
-        self.txns_since_cut = 0;
-        self.log_bytes_since_cut = 0;
+        self.cuts.begin_anew();
     }
 
     /// All that is committed is applied to `tree`, so the role begins.

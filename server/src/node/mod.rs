@@ -10,6 +10,7 @@
 
 mod commit;
 mod config;
+mod cuts;
 mod event;
 mod held_back;
 mod leader;
@@ -33,6 +34,7 @@ pub use over_quota::OverQuota;
 pub use status::{Counters, Reign, Status};
 
 use commit::Workspace;
+use cuts::Cuts;
 use member::Member;
 
 use crate::metrics::Traffic;
@@ -63,9 +65,7 @@ pub struct Node {
     committed: Zxid,
     applied: Zxid,
     room: LogRoom,
-    txns_since_cut: u64,
-    log_bytes_since_cut: u64,
-    cuts_unwritten: usize,
+    cuts: Cuts,
     counters: Counters,
     /// Applied writes, by namespace.
     written: Traffic,
@@ -90,6 +90,7 @@ impl Node {
         orphaned.iter().for_each(|owner| sessions.avoid(*owner));
         let reaper = Reaper::new(config.reaper, now.monotonic);
         let zxid = tree.last_zxid();
+        let cuts = Cuts::new(config.cuts);
         Self {
             config,
             member: None,
@@ -104,9 +105,7 @@ impl Node {
             committed: zxid,
             applied: zxid,
             room: LogRoom::AMPLE,
-            txns_since_cut: 0,
-            log_bytes_since_cut: 0,
-            cuts_unwritten: 0,
+            cuts,
             counters: Counters::default(),
             written: Traffic::default(),
             over_quota: OverQuota::default(),
@@ -131,18 +130,20 @@ impl Node {
     pub fn with_tree(&self, tree: &Tree, now: Now) -> Self {
         assert!(self.outstanding.is_empty(), "txns are under way to the old tree");
         assert!(self.applied <= tree.last_zxid(), "{} after {}", tree.last_zxid(), self.applied);
-        Self {
+        let mut node = Self {
             room: self.room,
-            cuts_unwritten: self.cuts_unwritten,
             counters: self.counters,
             pending: PendingChanges::after(&self.pending),
             ..Self::new(self.config.clone(), tree, now)
-        }
+        };
+        node.cuts.carry_on_from(&self.cuts);
+        node
     }
 
     /// Takes in one event; `out` gets what is to be done about it. Txns are judged against `tree` and all that
     /// is under way to it.
     pub fn step(&mut self, event: Event, now: Now, tree: &Tree, out: &mut Vec<Action>) {
+        self.cuts.see(now.monotonic);
         if self.member.is_some() {
             self.step_member(event, now, tree, out);
         } else {
@@ -175,7 +176,7 @@ impl Node {
                 }
             }
             Event::Persisted(zxid) => self.on_persisted(zxid),
-            Event::SnapshotWritten { cuts } => self.cuts_unwritten = self.cuts_unwritten.saturating_sub(cuts),
+            Event::SnapshotWritten { cuts } => self.cuts.note_written(cuts),
             Event::LogRoom(room) => self.room = room,
             Event::Peer(_) | Event::HandOver => {} // A lone server has no peers.
             Event::Tick => self.on_tick(now, tree, out),
@@ -185,7 +186,9 @@ impl Node {
     /// When to step [`Event::Tick`] if nothing happens before: a [`Now::monotonic`].
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        if self.member.is_some() { self.member_deadline() } else { self.own_deadline() }
+        let deadline = if self.member.is_some() { self.member_deadline() } else { self.own_deadline() };
+        let cut = self.cuts.deadline().filter(|_| self.serves());
+        deadline.into_iter().chain(cut).min()
     }
 
     fn own_deadline(&self) -> Option<Duration> {

@@ -204,7 +204,7 @@ impl Node {
         let record = self.record(&txn);
         let log_bytes = framed_len(&record);
         self.room.bytes = self.room.bytes.saturating_sub(log_bytes);
-        self.log_bytes_since_cut += log_bytes;
+        self.cuts.note_logged(log_bytes);
         if !self.log(zxid, record, now, out) {
             return;
         }

@@ -329,9 +329,11 @@ impl Driver {
         self.shared.lets_in.store(self.node.serves() && !leads_only, Relaxed);
         self.shared.is_read_only.store(self.node.is_read_only(), Relaxed);
         for cut in cuts {
-            // Even without `forceSync`: the log must not end before the snapshot.
-            self.settle()?;
-            self.log.sync_written()?;
+            if !cut.partial {
+                // Even without `forceSync`: the log must not end before the snapshot.
+                self.settle()?;
+                self.log.sync_written()?;
+            }
             self.hand_over(cut);
         }
         Ok(())

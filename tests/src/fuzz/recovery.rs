@@ -106,7 +106,7 @@ impl Play {
         };
         self.check(&recovered);
         let config = NodeConfig {
-            cuts: CutPolicy { txns_max: 8, dirty_max: 8, unwritten_max: 4, ..CutPolicy::default() },
+            cuts: CutPolicy { txns_max: 8, dirty_max: 2, unwritten_max: 4, ..CutPolicy::default() },
             ..NodeConfig::default()
         };
         let mut life = Life {

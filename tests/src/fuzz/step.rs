@@ -92,7 +92,14 @@ impl Play {
             enforce_quota: flags & 2 != 0,
             reconfig: flags & 4 != 0,
             list_closed_paths: flags & 8 != 0,
-            cuts: CutPolicy { txns_max: 20, dirty_max: 10, unwritten_max: 2, ..CutPolicy::default() },
+            cuts: CutPolicy {
+                txns_max: 20,
+                dirty_max: 10,
+                unwritten_max: 2,
+                busy_txns_per_second: 5,
+                put_off_max: 3,
+                ..CutPolicy::default()
+            },
             reaper: ReaperConfig {
                 interval: Duration::from_secs(1),
                 never_used_max: Duration::from_secs(u64::from(flags >> 4)),

@@ -69,6 +69,8 @@ pub struct Stats {
     pub replayed: u64,
     /// Cuts that the snapshot store took.
     pub cuts: u64,
+    /// Parts of cuts that it took, but the last of each.
+    pub parts: u64,
     /// Writes refused because the disk was full.
     pub refused: u64,
     /// Times the snapshot store failed.
@@ -81,6 +83,7 @@ impl std::ops::AddAssign for Stats {
         self.crashes += other.crashes;
         self.replayed += other.replayed;
         self.cuts += other.cuts;
+        self.parts += other.parts;
         self.refused += other.refused;
         self.store_failures += other.store_failures;
     }
@@ -175,8 +178,14 @@ impl World {
     }
 
     fn config(&mut self) -> NodeConfig {
-        let cuts =
-            CutPolicy { txns_max: 40, dirty_max: self.dice.random_range(5..60), ..CutPolicy::default() };
+        let usual = CutPolicy::default();
+        let cuts = CutPolicy {
+            txns_max: 40,
+            dirty_max: self.dice.random_range(5..60),
+            busy_txns_per_second: [0, 20, usual.busy_txns_per_second][self.dice.random_range(0..3)],
+            put_off_max: self.dice.random_range(1..6),
+            ..usual
+        };
         NodeConfig { cuts, tick: Duration::from_millis(500), extended_types: false, ..NodeConfig::default() }
     }
 
@@ -298,8 +307,9 @@ impl World {
     /// The snapshot thread's part: it may lag, and flush when it likes.
     fn store_cuts(&mut self, life: &mut Life) -> Result<()> {
         for cut in life.lockstep.cuts.drain(..) {
+            self.stats.cuts += u64::from(!cut.partial);
+            self.stats.parts += u64::from(cut.partial);
             life.snapshots.add(cut);
-            self.stats.cuts += 1;
         }
         match life.snapshots.advance() {
             Ok(cuts) => drop(life.lockstep.run([Event::SnapshotWritten { cuts }])),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use jute::data::StatPersisted;
 use jute::multi::{MultiOp, MultiRequest};
 use jute::txn::Txn;
@@ -232,4 +234,28 @@ fn cuts_come_by_txns_or_by_dirty_znodes_and_wait_for_the_store() {
     assert_eq!(world.server.cuts.len(), 1);
     world.server.run([Event::SnapshotWritten { cuts: 1 }]);
     assert_eq!(world.server.cuts.len(), 2);
+}
+
+#[test]
+fn what_a_burst_has_changed_is_handed_out_in_parts_when_it_is_over() {
+    use crate::node::CutPolicy;
+    let cuts =
+        CutPolicy { dirty_max: 30, unwritten_max: 1, busy_txns_per_second: 50, ..CutPolicy::default() };
+    let mut world = World::with(NodeConfig { cuts, ..NodeConfig::default() });
+    let client = world.client();
+    let at = |millis| Some(Duration::from_millis(millis));
+    for burst in 0..2 {
+        world.server.now.monotonic = Duration::from_millis(100 * burst);
+        (0..20).for_each(|name| drop(world.create(&client, &format!("/{burst}-{name}"))));
+    }
+    assert_eq!((world.server.cuts.len(), world.server.node.deadline()), (0, at(200)));
+    for (now, cuts, next) in [(200, 0, at(300)), (300, 1, None)] {
+        world.server.now.monotonic = Duration::from_millis(now);
+        let mut deliveries = Vec::new();
+        world.server.step([Event::Tick], &mut deliveries);
+        assert!(world.server.node.is_behind(), "so the tree will be asked for");
+        world.server.settle(None, &mut deliveries);
+        assert_eq!(world.server.cuts.len(), cuts);
+        assert!(next.is_none() || world.server.node.deadline() == next);
+    }
 }
