@@ -82,6 +82,11 @@ impl Cuts {
         self.unwritten = self.unwritten.saturating_sub(cuts);
     }
 
+    /// One is due, and waits until less comes.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.waits == Waits::ForCalm
+    }
+
     /// Whether to ask for [`Cuts::next_part`], though nothing was applied.
     pub(super) fn is_ready(&self) -> bool {
         self.may_hand_out()
@@ -94,7 +99,7 @@ impl Cuts {
 
     /// When it may become ready by itself.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        (self.waits == Waits::ForCalm && self.may_hand_out()).then(|| self.pace.window_end())
+        (self.is_put_off() && self.may_hand_out()).then(|| self.pace.window_end())
     }
 
     /// How many znodes to hand out now, of `dirty` that are not as they were in the last cut. That ends the cut if it is all
@@ -102,7 +107,7 @@ impl Cuts {
     pub(super) fn next_part(&mut self, dirty: usize) -> Option<usize> {
         self.pace.judge(self.policy.busy_txns_per_second);
         self.waits = self.what_for(dirty)?;
-        if self.waits == Waits::ForCalm || !self.may_hand_out() {
+        if self.is_put_off() || !self.may_hand_out() {
             return None;
         }
         // Twice of what came since the last part: so there will be an end to it.

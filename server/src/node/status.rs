@@ -21,6 +21,8 @@ pub struct Status {
     pub sessions: usize,
     /// Sessions that only this server knows.
     pub local_sessions: usize,
+    /// A cut is due, and is put off until less comes.
+    pub puts_cut_off: bool,
     /// Its part in the ensemble, if it is a member of one.
     pub peer: Option<PeerStatus>,
     /// What a leader shows of its reign.

@@ -96,7 +96,11 @@ impl Snapshots {
                 self.set_compactions(now);
                 self.flush();
             } else if self.calm_due().is_some_and(|due| due <= now) {
-                self.set_compactions(now);
+                if self.shared.status.lock().puts_cut_off {
+                    self.calm_at = now + FLUSH_PAUSE; // Very much comes, though not here yet.
+                } else {
+                    self.set_compactions(now);
+                }
             }
             self.purge_if_due(now);
         }

@@ -249,6 +249,7 @@ fn what_a_burst_has_changed_is_handed_out_in_parts_when_it_is_over() {
         (0..20).for_each(|name| drop(world.create(&client, &format!("/{burst}-{name}"))));
     }
     assert_eq!((world.server.cuts.len(), world.server.node.deadline()), (0, at(200)));
+    assert!(world.server.node.status().puts_cut_off);
     for (now, cuts, next) in [(200, 0, at(300)), (300, 1, None)] {
         world.server.now.monotonic = Duration::from_millis(now);
         let mut deliveries = Vec::new();
