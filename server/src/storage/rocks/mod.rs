@@ -291,12 +291,14 @@ impl SnapshotStore for RocksStore {
     }
 
     fn reopen(&mut self) -> Result<()> {
+        let replaced_at = self.replaced_at;
         self.db = None;
         settle_replacement(&self.dir)?;
         self.open_as_it_is()?;
         info!(zxid = ?self.durable(), "the snapshot database was opened again");
-        // The flush may have been done, and the failure come behind.
-        if self.unflushed.as_ref().is_some_and(|head| self.durable() == Some(head.zxid)) {
+        // A flush may have been done, or a whole tree be in place, and the failure have come behind.
+        let is_flushed = self.unflushed.as_ref().is_some_and(|head| self.durable() == Some(head.zxid));
+        if is_flushed || self.replaced_at != replaced_at {
             self.forget_unflushed();
         }
         Ok(())

@@ -199,6 +199,23 @@ fn what_was_flushed_before_a_failure_is_not_flushed_again() {
 }
 
 #[test]
+fn what_was_not_flushed_before_a_whole_tree_came_is_void_though_that_was_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = RocksStore::open(dir.path()).unwrap();
+    store.write(&cut(1, &[("/", Some("")), ("/a", Some("1"))])).unwrap();
+    store.flush().unwrap();
+    store.write(&cut(2, &[("/a", Some("2"))])).unwrap();
+    let head = SnapshotHead { zxid: Zxid(9), ..SnapshotHead::default() };
+    let (new, at) = (dir.path().join("db.new"), Some(Zxid(9)));
+    replace::build(&new, &head, at, true, &mut |sink| sink("/", &record(9, ""))).unwrap();
+    store.db = None;
+    fs::rename(dir.path().join("db"), dir.path().join("db.old")).unwrap();
+    store.reopen().unwrap();
+    assert_eq!((store.flush().unwrap(), store.unflushed()), (Some(Zxid(9)), 0));
+    assert_eq!(content(&store).1, znodes(&[("/", "")]));
+}
+
+#[test]
 fn a_second_cut_at_one_zxid_is_flushed_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = RocksStore::open(dir.path()).unwrap();
