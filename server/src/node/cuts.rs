@@ -106,8 +106,8 @@ impl Cuts {
     /// of them.
     pub(super) fn next_part(&mut self, dirty: usize) -> Option<usize> {
         self.pace.judge(self.policy.busy_txns_per_second);
-        self.waits = self.what_for(dirty)?;
-        if self.is_put_off() || !self.may_hand_out() {
+        self.waits = self.what_for(dirty);
+        if self.waits != Waits::ForStore || !self.may_hand_out() {
             return None;
         }
         // Twice of what came since the last part: so there will be an end to it.
@@ -127,18 +127,14 @@ impl Cuts {
         self.unwritten < self.policy.unwritten_max
     }
 
-    /// What a cut of `dirty` znodes has to wait for, if for anything; `None` if it is not due.
-    fn what_for(&mut self, dirty: usize) -> Option<Waits> {
-        if self.left.is_some() {
-            return Some(Waits::ForStore);
-        }
+    /// What a cut of `dirty` znodes has to wait for, if it is due. One that has begun goes on.
+    fn what_for(&self, dirty: usize) -> Waits {
         let is_large = dirty >= self.policy.dirty_max;
-        if !is_large && !self.is_long(1) {
-            self.waits = Waits::NotDue;
-            return None;
+        if self.left.is_none() && !is_large && !self.is_long(1) {
+            return Waits::NotDue;
         }
         let may_wait = is_large && self.pace.is_fast && !self.is_long(self.policy.put_off_max);
-        Some(if may_wait { Waits::ForCalm } else { Waits::ForStore })
+        if self.left.is_none() && may_wait { Waits::ForCalm } else { Waits::ForStore }
     }
 
     /// So much came since the last cut, so many times.

@@ -253,7 +253,7 @@ impl Node {
             pending_paths: self.pending.len(),
             sessions: self.member.as_ref().map_or(0, |member| member.held.len()) + self.sessions.len(),
             local_sessions: self.member.as_ref().map_or(0, |member| member.locals.len()),
-            puts_cut_off: self.cuts.is_put_off(),
+            puts_cut_off: self.cuts.is_put_off() && self.serves(),
             peer: self.member.as_ref().map(|member| member.peer.status()),
             reign: self.member.as_ref().and_then(|member| member.reign),
             counters: Counters { changes_foreseen, changes_settled, ..self.counters },

@@ -275,6 +275,7 @@ impl SnapshotStore for RocksStore {
             });
         }
         self.db()?;
+        self.unflushed = None; // Nothing may be flushed with half of this cut.
         cut.znodes.iter().try_for_each(|(path, record)| self.runs.add(path, record))?;
         self.unflushed = (!cut.partial).then(|| head_of(cut));
         Ok(())
