@@ -23,7 +23,7 @@ const FOREVER: Duration = Duration::from_secs(24 * 3600);
 /// Flushes leave the disk to the log for so long at least.
 const FLUSH_PAUSE: Duration = Duration::from_secs(1);
 /// After so long without a flush, little comes: compactions that were put off are made up for.
-const CALM_AFTER: Duration = Duration::from_secs(10);
+const CALM_AFTER: Duration = Duration::from_secs(30);
 /// How long after a failure the next attempt is made.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// While the disk is short of room, how often old files are looked for; if `autopurge` may remove any at all.
