@@ -51,14 +51,9 @@ impl Cuts {
         }
     }
 
-    /// Of another tree, whose store is the same.
-    pub(super) fn begin_anew(&mut self) {
-        *self = Self { unwritten: self.unwritten, pace: self.pace, ..Self::new(self.policy) };
-    }
-
-    /// What has been handed out by `other` will be written yet.
-    pub(super) fn carry_on_from(&mut self, other: &Self) {
-        self.unwritten = other.unwritten;
+    /// Those of another tree, whose store is the same: what has been handed out will be written yet.
+    pub(super) fn anew(&self) -> Self {
+        Self { unwritten: self.unwritten, pace: self.pace, ..Self::new(self.policy) }
     }
 
     /// It is `now`.

@@ -402,7 +402,7 @@ impl Node {
         self.proposed = zxid;
         self.committed = zxid;
         self.applied = zxid;
-        self.cuts.begin_anew();
+        self.cuts = self.cuts.anew();
     }
 
     /// All that is committed is applied to `tree`, so the role begins.

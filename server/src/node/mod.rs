@@ -130,14 +130,13 @@ impl Node {
     pub fn with_tree(&self, tree: &Tree, now: Now) -> Self {
         assert!(self.outstanding.is_empty(), "txns are under way to the old tree");
         assert!(self.applied <= tree.last_zxid(), "{} after {}", tree.last_zxid(), self.applied);
-        let mut node = Self {
+        Self {
             room: self.room,
+            cuts: self.cuts.anew(),
             counters: self.counters,
             pending: PendingChanges::after(&self.pending),
             ..Self::new(self.config.clone(), tree, now)
-        };
-        node.cuts.carry_on_from(&self.cuts);
-        node
+        }
     }
 
     /// Takes in one event; `out` gets what is to be done about it. Txns are judged against `tree` and all that

@@ -127,7 +127,6 @@ impl Tree {
     pub fn take_part(&mut self, znodes_max: usize) -> Cut {
         let deleted = take_last(&mut self.dirty.deleted, znodes_max);
         let changed = take_last(&mut self.dirty.changed, znodes_max - deleted.len());
-        let partial = self.dirty_count() > 0;
         let mut znodes = ChangedZnodes::with_capacity(changed.len() + deleted.len());
         for path in &deleted {
             match self.find_id(path) {
@@ -149,7 +148,7 @@ impl Tree {
                 znodes.push(path, Some(self.znode(id).record()));
             }
         }
-        self.cut_of(znodes, false, partial)
+        self.cut_of(znodes, false)
     }
 
     /// The whole tree, for a store that has nothing of it. The next [`Tree::take_cut`] goes on from here.
@@ -168,7 +167,7 @@ impl Tree {
         for id in ids {
             self.settle(id);
         }
-        self.cut_of(znodes, true, false)
+        self.cut_of(znodes, true)
     }
 
     /// Notes that the store has, or is about to have, what `id` now is.
@@ -178,7 +177,8 @@ impl Tree {
         node.set_stored(true);
     }
 
-    fn cut_of(&self, znodes: ChangedZnodes, whole: bool, partial: bool) -> Cut {
+    fn cut_of(&self, znodes: ChangedZnodes, whole: bool) -> Cut {
+        let partial = self.dirty_count() > 0;
         let sessions = if partial { Vec::new() } else { self.sessions().collect() };
         Cut { zxid: self.last_zxid, digest: self.digest, znodes, sessions, whole, partial }
     }
