@@ -96,11 +96,7 @@ impl Snapshots {
                 self.set_compactions(now);
                 self.flush();
             } else if self.calm_due().is_some_and(|due| due <= now) {
-                if self.shared.status.lock().puts_cut_off {
-                    self.calm_at = now + FLUSH_PAUSE; // Very much comes, though not here yet.
-                } else {
-                    self.set_compactions(now);
-                }
+                self.set_compactions(now);
             }
             self.purge_if_due(now);
         }
@@ -222,6 +218,9 @@ impl Snapshots {
 
     /// While much comes, compactions are put off.
     fn set_compactions(&mut self, now: Duration) {
+        if self.shared.status.lock().puts_cut_off {
+            self.calm_at = now + CALM_AFTER; // Very much comes, though not here yet.
+        }
         if let Err(failure) = self.writer.store().put_off_compactions(now < self.calm_at) {
             let failure: &dyn std::error::Error = &failure;
             warn!(error = failure, "cannot tell the snapshot's database when to compact; trying again");
