@@ -168,8 +168,12 @@ impl Links {
         let Some(link) = links.get(&id) else {
             return;
         };
+        // Else the writer knows, or will see it when it has written what it is at.
+        let is_news = link.outbox.borrow().is_empty();
         let done = put(link);
-        link.ready.notify_one();
+        if is_news {
+            link.ready.notify_one();
+        }
         if let Err(why) = done {
             let task = link.task.borrow_mut().take();
             drop(links);

@@ -64,6 +64,10 @@ impl Outbox {
         if self.bytes > WAITING_BYTES_MAX { Err(Overflow) } else { Ok(()) }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// The next thing to write. Packets are said to be [written](Self::wrote) afterwards.
     pub(super) fn next(&mut self) -> Option<Piece> {
         self.pieces.pop_front()
