@@ -140,18 +140,28 @@ impl Driver {
             self.step_one(Event::Persisted(last), now)?;
         }
         let mut ask_again_at = u64::MAX;
+        let shared = Arc::clone(&self.shared);
+        // Locked once for many events, up to one whose work may change it.
+        let mut tree = None;
         for event in events.drain(..) {
             if self.node.log_room() <= ask_again_at {
                 let room = LogRoom { bytes: self.log.room(), is_short: self.log.is_short() };
+                tree = None;
                 self.step_one(Event::LogRoom(room), now)?;
                 ask_again_at = room.bytes / 2;
             }
-            self.step_one(event, now)?;
+            self.step_node(event, now, tree.get_or_insert_with(|| shared.tree.read()));
+            if self.node.must_apply() || !self.round().work.iter().all(leaves_tree_alone) {
+                tree = None;
+            }
+            self.see_to_work(now)?;
             if self.log.batch_bytes() > UNSYNCED_BYTES_MAX {
+                tree = None;
                 self.settle()?;
                 self.begin_sync(now)?;
             }
         }
+        drop(tree);
         self.hand_over_links();
         self.begin_sync(now)
     }
@@ -216,7 +226,13 @@ impl Driver {
     }
 
     fn step_one(&mut self, event: Event, now: Now) -> Result<()> {
-        self.step_node(event, now);
+        let shared = Arc::clone(&self.shared);
+        self.step_node(event, now, &shared.tree.read());
+        self.see_to_work(now)
+    }
+
+    /// Does what the node wants, until it wants no more.
+    fn see_to_work(&mut self, now: Now) -> Result<()> {
         while !self.round().work.is_empty() {
             let Round { work, spare, .. } = self.round();
             let mut begun = std::mem::replace(work, std::mem::take(spare));
@@ -231,10 +247,10 @@ impl Driver {
         Ok(())
     }
 
-    fn step_node(&mut self, event: Event, now: Now) {
-        let Self { shared, node, member, .. } = self;
+    fn step_node(&mut self, event: Event, now: Now, tree: &Tree) {
+        let Self { node, member, .. } = self;
         let work = &mut member.as_deref_mut().expect("it is a member").state.work;
-        node.step(event, now, &shared.tree.read(), work);
+        node.step(event, now, tree, work);
     }
 
     fn carry_out(&mut self, action: Action, now: Now) -> Result<()> {
@@ -255,7 +271,8 @@ impl Driver {
             }
             Action::Disk(work) => {
                 if let Some(done) = self.work_disk(work)? {
-                    self.step_node(Event::Peer(Input::Disk(done)), now);
+                    let shared = Arc::clone(&self.shared);
+                    self.step_node(Event::Peer(Input::Disk(done)), now, &shared.tree.read());
                 }
             }
             Action::Adopt { zxid, from } => self.adopt(zxid, from)?,
@@ -397,6 +414,18 @@ impl Driver {
         self.shared.describe_membership(&mut tree);
         let old = std::mem::replace(&mut *self.shared.tree.write(), tree);
         std::thread::spawn(move || drop(old));
+    }
+}
+
+/// Doing it neither changes the tree nor waits for a thread that does.
+fn leaves_tree_alone(action: &Action) -> bool {
+    match action {
+        Action::Append { .. }
+        | Action::Link(_)
+        | Action::Deliver(_)
+        | Action::Snapshot(_)
+        | Action::CloseAll => true,
+        Action::Disk(_) | Action::Adopt { .. } => false,
     }
 }
 
